@@ -1,0 +1,60 @@
+package delivery
+
+import (
+	"net/http"
+	"time"
+	"unicode/utf8"
+)
+
+// DeadLetter is what DEADLETTERS keeps: the whole request and the reason, enough to replay it after its event has aged
+// out. For a published message that is no valid event, the message takes the request's place and Delivery is empty.
+// The JSON form is schemas/deadletter.schema.json.
+type DeadLetter struct {
+	Tenant   string `json:"tenant"`
+	Endpoint string `json:"endpoint,omitempty"`
+	Delivery ID     `json:"delivery,omitempty"`
+	Attempt  int    `json:"attempt,omitempty"`
+	// Event is the sequence in EVENTS, where the event stays until it ages out.
+	Event uint64 `json:"event"`
+	// Outcome is empty for a message that was refused before any attempt.
+	Outcome *Outcome `json:"outcome,omitempty"`
+	// Reasons holds every reason, in words.
+	Reasons []string `json:"reasons"`
+	// Subject is where a refused message was published.
+	Subject string      `json:"subject,omitempty"`
+	URL     string      `json:"url,omitempty"`
+	Header  http.Header `json:"header,omitempty"`
+	Body    Body        `json:"body"`
+	First   time.Time   `json:"first"`
+	At      time.Time   `json:"at"`
+}
+
+// Body is a message body in JSON: readable when it can be, exact always.
+type Body struct {
+	Text   string `json:"text,omitempty"`
+	Base64 []byte `json:"base64,omitempty"`
+	// Omitted tells that a message of this many bytes was too large to repeat.
+	Omitted int `json:"omitted_bytes,omitempty"`
+}
+
+// maxText bounds what is written as text, because JSON escapes can double it.
+const maxText = 64 << 10
+
+// NewBody keeps data exactly: as text when it is short valid UTF-8, as base64 otherwise.
+func NewBody(data []byte) Body {
+	if len(data) <= maxText && utf8.Valid(data) {
+		return Body{Text: string(data)}
+	}
+	return Body{Base64: data}
+}
+
+// Bytes gives the body back; ok is false when it was omitted.
+func (b Body) Bytes() (data []byte, ok bool) {
+	if b.Omitted > 0 {
+		return nil, false
+	}
+	if b.Base64 != nil {
+		return b.Base64, true
+	}
+	return []byte(b.Text), true
+}

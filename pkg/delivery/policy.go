@@ -1,0 +1,145 @@
+package delivery
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+	"strconv"
+	"time"
+)
+
+// Limits of the retry policy that no endpoint document can change.
+const (
+	// HoldInterval is the wait between tries of a held delivery once its schedule is used up.
+	HoldInterval = time.Hour
+	// MaxRetryAfter bounds what a receiver may ask for.
+	MaxRetryAfter = 24 * time.Hour
+	// jitterShare is the most that jitter adds to a wait; it never makes one shorter, so that Retry-After is kept.
+	jitterShare = 0.1
+	// signAgainMax bounds the pause between repeated signings of one attempt, which only a wrong clock or an
+	// overloaded dispatcher causes.
+	signAgainMax = time.Minute
+	// lanePause is the first pause of a delivery that found its lane full.
+	lanePause = 2 * time.Second
+)
+
+// Action is what a service does after an attempt.
+type Action uint8
+
+// The actions.
+const (
+	// Finish: acknowledge, nothing follows.
+	Finish Action = iota + 1
+	// Schedule: put a record on RETRIES, due at Step.At.
+	Schedule
+	// Bury: put the whole request into DEADLETTERS.
+	Bury
+	// Disable: bury, and switch the endpoint off.
+	Disable
+)
+
+// Step is what comes next for a delivery.
+type Step struct {
+	Action Action
+	// At is when a scheduled try is due.
+	At time.Time
+	// Attempt and Resigned are the counters of the scheduled try.
+	Attempt  int
+	Resigned int
+	// Reason tells in words why a delivery is buried.
+	Reason string
+}
+
+// Policy decides what follows an attempt. It is a value and pure.
+type Policy struct {
+	// Schedule holds the waits after attempt 1, 2, ….
+	Schedule []time.Duration
+	// Horizon is how long after Delivery.First the event can still be read for signing; no try is set later.
+	Horizon time.Duration
+}
+
+// Next judges attempt d.Attempt, which ended at now.
+func (p Policy) Next(d Delivery, v Verdict, now time.Time) Step {
+	switch v.Outcome.Turn() {
+	case TurnDone:
+		return Step{Action: Finish}
+	case TurnDrop:
+		return Step{Action: Bury, Reason: v.Detail}
+	case TurnDisable:
+		return Step{Action: Disable, Reason: v.Detail}
+	case TurnSign:
+		return p.signAgain(d, v, now)
+	case TurnRetry:
+		return p.retry(d, v, now)
+	case TurnHold:
+		return p.hold(d, v, now)
+	}
+	return p.hold(d, v, now)
+}
+
+func (p Policy) signAgain(d Delivery, v Verdict, now time.Time) Step {
+	pause := time.Duration(0)
+	if v.Outcome == LaneFull {
+		pause = lanePause
+	}
+	if d.Resigned > 0 {
+		// 1 s, 2 s, 4 s, …: one signing again is normal, a row of them means that something must change first.
+		pause = max(pause, min(signAgainMax, time.Second<<min(d.Resigned-1, 10)))
+	}
+	at := now.Add(jitter(pause, d.ID, d.Attempt+d.Resigned))
+	if at.After(d.First.Add(p.Horizon)) {
+		return Step{Action: Bury, Reason: "could not be sent within " + p.Horizon.String() + " of its event: " + v.Detail}
+	}
+	return Step{Action: Schedule, At: at, Attempt: d.Attempt, Resigned: d.Resigned + 1}
+}
+
+func (p Policy) retry(d Delivery, v Verdict, now time.Time) Step {
+	if d.Attempt > len(p.Schedule) {
+		return Step{Action: Bury, Reason: "all " + strconv.Itoa(d.Attempt) + " attempts are used up; the last one: " + v.Detail}
+	}
+	at := now.Add(p.wait(d, v))
+	if at.After(d.First.Add(p.Horizon)) {
+		return Step{Action: Bury, Reason: "the next attempt would be later than " + p.Horizon.String() +
+			" after the event, when its payload is no longer kept: " + v.Detail}
+	}
+	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1}
+}
+
+func (p Policy) hold(d Delivery, v Verdict, now time.Time) Step {
+	at := now.Add(p.wait(d, v))
+	if last := d.First.Add(p.Horizon); at.After(last) {
+		if !now.Before(last) {
+			return Step{Action: Bury, Reason: "held for " + p.Horizon.String() +
+				", as long as the event's payload is kept; the whole request is kept here and can be replayed: " + v.Detail}
+		}
+		at = last
+	}
+	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1}
+}
+
+func (p Policy) wait(d Delivery, v Verdict) time.Duration {
+	wait := HoldInterval
+	if i := d.Attempt - 1; i >= 0 && i < len(p.Schedule) {
+		wait = p.Schedule[i]
+	}
+	// Not earlier than the receiver asks, and not earlier than the schedule: a short Retry-After must not use up
+	// all attempts within seconds.
+	wait = max(wait, min(v.RetryAfter, MaxRetryAfter))
+	return jitter(wait, d.ID, d.Attempt)
+}
+
+// jitter lengthens a wait by up to jitterShare. It is derived from the delivery, so that retries of many deliveries
+// spread out while each one's schedule can be computed and tested to the nanosecond.
+func jitter(wait time.Duration, id ID, n int) time.Duration {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id))
+	var count [8]byte
+	binary.BigEndian.PutUint64(count[:], uint64(n)) //nolint:gosec // only spreads
+	_, _ = h.Write(count[:])
+	// FNV's high bits mix poorly on short input: fold once more (the finaliser of MurmurHash3).
+	x := h.Sum64()
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	share := float64(x>>11) / (1 << 53)
+	return wait + time.Duration(float64(wait)*jitterShare*share)
+}

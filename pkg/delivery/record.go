@@ -1,0 +1,61 @@
+package delivery
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/handfast/handfast/pkg/endpoint"
+)
+
+// Retry is the small record that stands in RETRIES while a delivery waits: everything but the body, which stays in
+// EVENTS under Event. Its subject names partition, endpoint and delivery too; the record repeats them so that a due
+// message, whose subject has lost the delivery, is complete by itself.
+type Retry struct {
+	Delivery ID        `json:"delivery"`
+	Tenant   string    `json:"tenant"`
+	Endpoint string    `json:"endpoint"`
+	Event    uint64    `json:"event"`
+	Attempt  int       `json:"attempt"`
+	Resigned int       `json:"resigned,omitempty"`
+	First    time.Time `json:"first"`
+	// Outcome is why it waits.
+	Outcome Outcome `json:"outcome"`
+	// Previous is the W3C traceparent of the attempt before, for a span link.
+	Previous string `json:"previous,omitempty"`
+}
+
+// NewRetry makes the record of a step that schedules.
+func NewRetry(d Delivery, step Step, outcome Outcome, previous string) Retry {
+	return Retry{
+		Delivery: d.ID, Tenant: d.Endpoint.Tenant, Endpoint: d.Endpoint.Name, Event: d.Event,
+		Attempt: step.Attempt, Resigned: step.Resigned, First: d.First, Outcome: outcome, Previous: previous,
+	}
+}
+
+// Due is the delivery that the record stands for.
+func (r Retry) Due() Delivery {
+	return Delivery{
+		ID: r.Delivery, Endpoint: endpoint.Key{Tenant: r.Tenant, Name: r.Endpoint}, Event: r.Event,
+		Attempt: r.Attempt, Resigned: r.Resigned, First: r.First,
+	}
+}
+
+// ParseRetry reads a record. The error names what is missing; such a record can only come from a foreign writer.
+func ParseRetry(data []byte) (Retry, error) {
+	var r Retry
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Retry{}, fmt.Errorf("retry record is not valid JSON: %w", err)
+	}
+	switch {
+	case r.Delivery == "":
+		return Retry{}, fmt.Errorf("retry record has no delivery")
+	case r.Tenant == "" || r.Endpoint == "":
+		return Retry{}, fmt.Errorf("retry record of delivery %q has no endpoint", r.Delivery)
+	case r.Event == 0:
+		return Retry{}, fmt.Errorf("retry record of delivery %q has no event sequence", r.Delivery)
+	case r.Attempt < 1 || r.Resigned < 0:
+		return Retry{}, fmt.Errorf("retry record of delivery %q has attempt %d, resigned %d", r.Delivery, r.Attempt, r.Resigned)
+	}
+	return r, nil
+}

@@ -1,0 +1,145 @@
+package endpoint
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+)
+
+const (
+	nameRule     = "use 1 to 63 lower-case letters, digits or hyphens, with a letter or digit at both ends"
+	waitRule     = "write a duration with its unit, such as 5s, 5m or 1h30m, from 1s to 48h"
+	rootsRule    = `write "system", PEM text with CERTIFICATE blocks, or a list of PEM texts`
+	scheduleRule = `write "standard" or a list of waits such as ["5s", "5m", "1h"]`
+)
+
+// rule says what a field must be, as an instruction.
+func rule(field string) string {
+	switch field {
+	case "tenant", "name", "tls.identity":
+		return nameRule
+	case "url":
+		return "write the https address that receives the requests"
+	case "filter.types[]":
+		return "write an event type such as com.acme.order.created, or a pattern such as com.acme.order.*"
+	case "filter.cesql":
+		return "write a CESQL expression, or remove it"
+	case "tls.trust.roots", "tls.trust.roots[]":
+		return rootsRule
+	case "tls.trust.pins[]":
+		return "write sha256/ and then the base64 of the SHA-256 of the public key (44 characters ending in =)"
+	case "tls.server_name":
+		return "write a DNS name or an IP address, or remove it to use the host of url"
+	case "retry.schedule":
+		return scheduleRule
+	case "retry.schedule[]":
+		return waitRule
+	case "limits.concurrency":
+		return "use a whole number from 1 to 256"
+	case "limits.timeout":
+		return "write a duration with its unit, from 1s to 60s"
+	default:
+		return ""
+	}
+}
+
+// ownPattern names the fields whose patterns guide editors only: the next pass
+// finds the same and says precisely what is wrong.
+func ownPattern(field string) bool {
+	return field == "url" || field == "tls.trust.roots" || field == "tls.trust.roots[]"
+}
+
+// wrongType says what stands there and what should.
+func wrongType(field string, value any, k *kind.Type) string {
+	wanted := make([]string, 0, len(k.Want))
+	for _, each := range k.Want {
+		wanted = append(wanted, typeWord(each))
+	}
+	if field == "" {
+		return fmt.Sprintf("must be a mapping with tenant, name and url, not %s", typeWord(k.Got))
+	}
+	_, fraction := value.(float64)
+	if fraction && k.Want[0] == "integer" {
+		return fmt.Sprintf("must be a whole number, not %v", value)
+	}
+	text := fmt.Sprintf("must be %s, not %s", strings.Join(wanted, " or "), typeWord(k.Got))
+	simple := k.Got == "number" || k.Got == "integer" || k.Got == "boolean"
+	switch {
+	case field == "limits.timeout" || field == "retry.schedule[]":
+		return text + ": " + rule(field)
+	case k.Want[0] == "string" && simple:
+		return text + ": put it in quotes"
+	case k.Want[0] == "boolean" && k.Got == "string":
+		return text + ": write it without quotes (yes, no, on and off are text)"
+	case k.Want[0] == "integer" && k.Got == "string":
+		return text + ": write the number without quotes"
+	default:
+		return text
+	}
+}
+
+func typeWord(name string) string {
+	switch name {
+	case "string":
+		return "text"
+	case "integer":
+		return "a whole number"
+	case "number":
+		return "a number"
+	case "boolean":
+		return "true or false"
+	case "object":
+		return "a mapping"
+	case "array":
+		return "a list"
+	default:
+		return "null"
+	}
+}
+
+// notAChoice answers a value outside a closed list.
+func notAChoice(field string, value any) string {
+	text, _ := value.(string)
+	switch {
+	case field == "signature.schemes[]" && laterScheme(text):
+		return fmt.Sprintf("%s is not available yet: this scheme comes with a later release; use v1 or v1a", quote(text))
+	case field == "signature.schemes[]":
+		return fmt.Sprintf("%s is not a signature scheme; choose from v1 and v1a", quote(text))
+	case field == "tls.mutual":
+		return fmt.Sprintf("%s is not a choice; choose required or requested", quote(text))
+	default:
+		return fmt.Sprintf("%s is not a choice", quote(text))
+	}
+}
+
+func laterScheme(name string) bool {
+	switch name {
+	case "rfc9421", "github", "stripe", "slack", "shopify", "docusign", "pagerduty", "twilio":
+		return true
+	default:
+		return false
+	}
+}
+
+// notYet answers the two switches that only accept false today.
+func notYet(field string) string {
+	if field == "paused" {
+		return "true is not available yet: pausing comes with a later release; delete the endpoint or leave it false"
+	}
+	return "true is not available yet: ordered delivery comes with a later release; leave it false, and sort by the event's time or id at the receiver"
+}
+
+func fewItems(field string, got int) string {
+	switch field {
+	case "filter.types":
+		return "is an empty list: remove it to receive every event of the tenant, or name at least one type"
+	case "signature.schemes":
+		return "is an empty list: name at least one scheme, v1 or v1a, or remove it for both"
+	case "tls.trust.pins":
+		return fmt.Sprintf("has %d of at least 2 pins: the second is the backup for the day when the first key is lost", got)
+	default:
+		return "is an empty list: " + cmp.Or(rule(field), "remove it or fill it")
+	}
+}

@@ -1,0 +1,27 @@
+// Package mtls holds connections on which both sides have authenticated each other, and sends HTTP requests on them.
+//
+//	Pool.Do(target, request)
+//	   │  identity now? ── none ──▶ Failure NoIdentity
+//	   ▼
+//	destination = authority + server name + identity fingerprint + trust fingerprint + mutual
+//	   │  idle connection? ── yes ──────────────────────────────────────────┐
+//	   ▼  no: dial (bounded per destination; waiters share what comes free) │
+//	address policy ▶ TCP ▶ TLS: VerifyConnection (trust), GetClientCertificate (identity, acceptable CAs recorded)
+//	   │  receiver did not ask ──▶ Failure ClientCertificateNotRequested    │
+//	   ▼                                                                    ▼
+//	unproven connection ── first request waits for the receiver's word ──▶ proven connection
+//	                       before its body leaves (Expect: 100-continue)    body at once
+//
+// On TLS 1.3 a handshake "succeeds" before the receiver has judged our certificate; the refusal arrives on the first
+// read. A connection is therefore unproven until the receiver has answered something on it, and what ends an unproven
+// connection is attributed to our certificate.
+//
+// What this package must never do:
+//   - send a byte of a message where the receiver's certificate did not pass trust, or, with [Required], where the
+//     receiver did not ask for ours. There is no switch that turns verification off.
+//   - share a TLS session between identities: there is no session cache at all, because a resumed session keeps the
+//     identity it was opened with.
+//   - let a key, or a byte of a message, into an error, a span or a log.
+//
+// It knows nothing of deliveries, endpoints or NATS.
+package mtls

@@ -1,0 +1,152 @@
+package mtls
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// secureConn is a TLS connection that remembers its first read error. On TLS 1.3 that is where a refusal of our
+// certificate shows, and whoever writes at that moment would otherwise see only a broken pipe.
+type secureConn struct {
+	*tls.Conn
+	raw       net.Conn
+	proof     *Proof
+	handshake trace.SpanContext
+
+	mu    sync.Mutex
+	first error
+}
+
+// Read remembers the first error.
+func (c *secureConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.remember(err)
+	}
+	return n, err //nolint:wrapcheck // io.Reader must pass io.EOF through
+}
+
+func (c *secureConn) remember(err error) {
+	if isTimeout(err) {
+		return // a wait that ended, not a word from the receiver
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first == nil {
+		c.first = err
+	}
+}
+
+// firstReadError is the receiver's last word, or nil.
+func (c *secureConn) firstReadError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.first
+}
+
+// abort closes without waiting for the peer to take a close_notify.
+func (c *secureConn) abort() { _ = c.raw.Close() }
+
+// handshaker dials and authenticates; it holds the terms of one destination at one identity.
+type handshaker struct {
+	target   Target
+	identity *Identity
+	options  *Options
+	tracer   trace.Tracer
+}
+
+// open dials, shakes hands and checks both directions. The span belongs to the request that caused the dial. The error
+// is always a *Failure.
+func (h *handshaker) open(ctx context.Context) (*secureConn, *Failure) {
+	ctx, cancel := context.WithTimeout(ctx, h.options.HandshakeTimeout)
+	defer cancel()
+	ctx, span := h.tracer.Start(ctx, "tls.handshake")
+	defer span.End()
+	proof := &Proof{At: time.Now().UTC(), Authority: h.target.Authority, ServerName: h.target.ServerName}
+	conn, failure := h.connect(ctx, proof)
+	span.SetAttributes(proof.Attributes()...)
+	if failure != nil {
+		failure.Handshake = span.SpanContext()
+		span.SetStatus(codes.Error, failure.Error())
+		return nil, failure
+	}
+	conn.handshake = span.SpanContext()
+	return conn, nil
+}
+
+func (h *handshaker) connect(ctx context.Context, proof *Proof) (*secureConn, *Failure) {
+	raw, err := h.options.Dial(ctx, "tcp", h.target.Authority)
+	proof.Connect = time.Since(proof.At)
+	if err != nil {
+		return nil, dialFailure(h.target, err)
+	}
+	if remote := raw.RemoteAddr(); remote != nil {
+		proof.Remote = remote.String()
+	}
+	began := time.Now()
+	conn := &secureConn{Conn: tls.Client(raw, h.config(proof)), raw: raw, proof: proof}
+	err = conn.HandshakeContext(ctx)
+	proof.Handshake = time.Since(began)
+	if err != nil {
+		conn.abort()
+		return nil, handshakeFailure(h.target, proof, err)
+	}
+	proof.complete(conn.ConnectionState())
+	if h.target.Mutual == Required && !proof.Requested {
+		conn.abort()
+		return nil, notRequestedFailure(h.target, proof)
+	}
+	return conn, nil
+}
+
+func (h *handshaker) config(proof *Proof) *tls.Config {
+	return &tls.Config{
+		ServerName: h.target.ServerName,
+		RootCAs:    h.target.Trust.RootCAs(),
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
+		// Certificates would silently send nothing when the receiver's list does not match; here we see the list.
+		GetClientCertificate: func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			proof.requested(info)
+			certificate := h.identity.Certificate()
+			proof.Client = newParty(chainOf(certificate))
+			if err := h.identity.Accepts(info); err != nil {
+				// Present it all the same: the list is a hint (RFC 8446 section 4.2.4), some listeners send an
+				// incomplete one, and a real refusal says more than a guess.
+				proof.Unlisted = err.Error()
+			}
+			return &certificate, nil
+		},
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			proof.complete(cs)
+			return h.target.Trust.Verify(cs, h.target.ServerName, time.Now())
+		},
+	}
+}
+
+func chainOf(certificate tls.Certificate) []*x509.Certificate {
+	chain := make([]*x509.Certificate, 0, len(certificate.Certificate))
+	for i, der := range certificate.Certificate {
+		if i == 0 && certificate.Leaf != nil {
+			chain = append(chain, certificate.Leaf)
+			continue
+		}
+		if c, err := x509.ParseCertificate(der); err == nil {
+			chain = append(chain, c)
+		}
+	}
+	return chain
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}

@@ -1,0 +1,272 @@
+package mtls_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/mtls/authority"
+)
+
+func newTestTrust(tb testing.TB, roots []*x509.Certificate, pins ...string) mtls.Trust {
+	tb.Helper()
+	trust, err := mtls.NewTrust(roots, pins)
+	require.NoError(tb, err)
+	return trust
+}
+
+func trusting(tb testing.TB, a *authority.Authority, pins ...string) mtls.Trust {
+	tb.Helper()
+	return newTestTrust(tb, []*x509.Certificate{a.Certificate()}, pins...)
+}
+
+func serverPair(tb testing.TB, a *authority.Authority, names ...string) pair {
+	tb.Helper()
+	certificate, key, err := a.Server(names...)
+	require.NoError(tb, err)
+	return pair{certificate, key}
+}
+
+// shake does a real handshake, in which VerifyConnection is the client's and the
+// server has this certificate. It exchanges a byte so that session tickets
+// arrive.
+func shake(tb testing.TB, client, server *tls.Config) (tls.ConnectionState, error) {
+	tb.Helper()
+	near, far := net.Pipe()
+	defer func() { _ = near.Close() }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		defer func() { _ = far.Close() }()
+		conn := tls.Server(far, server)
+		if conn.Handshake() == nil {
+			_, _ = conn.Write([]byte{1})
+		}
+	}()
+	conn := tls.Client(near, client)
+	err := conn.Handshake()
+	if err == nil {
+		_, err = conn.Read(make([]byte, 1))
+	}
+	_ = near.Close()
+	<-served
+	return conn.ConnectionState(), err
+}
+
+func serverConfig(tb testing.TB, p pair) *tls.Config {
+	tb.Helper()
+	certificate, err := tls.X509KeyPair(p.certificate, p.key)
+	require.NoError(tb, err)
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+}
+
+// clientConfig is how a pool uses a Trust.
+func clientConfig(trust mtls.Trust, name string) *tls.Config {
+	return &tls.Config{
+		ServerName: name,
+		RootCAs:    trust.RootCAs(),
+		MinVersion: tls.VersionTLS12,
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			return trust.Verify(cs, name, time.Now())
+		},
+	}
+}
+
+func TestTrustInHandshakes(t *testing.T) {
+	t.Parallel()
+	root, other := newTestAuthority(t, "root"), newTestAuthority(t, "other root")
+	intermediate, err := root.Intermediate("intermediate")
+	require.NoError(t, err)
+	good := serverPair(t, intermediate, "receiver.test", "192.0.2.7", "2001:db8::7", "*.wild.test")
+	leaf := certificates(t, good.certificate)[0]
+	altered := func(alter func(*x509.Certificate)) pair {
+		return issuePair(t, root, authority.Leaf{CommonName: "receiver.test", DNSNames: []string{"receiver.test"}, Server: true, Alter: alter})
+	}
+	cnOnly := altered(func(c *x509.Certificate) { c.DNSNames = nil })
+	clientOnly := altered(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
+	expired := altered(func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	})
+	unrelated := append(toPEM(certificates(t, good.certificate)...), other.CertificatePEM()...)
+
+	for name, tc := range map[string]struct {
+		pair   pair
+		trust  mtls.Trust
+		server string // receiver.test when empty
+		want   any    // pointer to the type of error that must be found
+		text   string
+	}{
+		"good":                  {pair: good, trust: trusting(t, root)},
+		"wildcard":              {pair: good, trust: trusting(t, root), server: "a.wild.test"},
+		"IPv4":                  {pair: good, trust: trusting(t, root), server: "192.0.2.7"},
+		"IPv6":                  {pair: good, trust: trusting(t, root), server: "2001:db8::7"},
+		"IPv6 in brackets":      {pair: good, trust: trusting(t, root), server: "[2001:db8::7]"},
+		"leaf pinned":           {pair: good, trust: trusting(t, root, mtls.Pin(leaf))},
+		"intermediate pinned":   {pair: good, trust: trusting(t, root, mtls.Pin(intermediate.Certificate()))},
+		"root pinned":           {pair: good, trust: trusting(t, root, mtls.Pin(other.Certificate()), mtls.Pin(root.Certificate()))},
+		"another root":          {pair: good, trust: trusting(t, other), want: new(x509.UnknownAuthorityError)},
+		"system roots":          {pair: good, want: new(x509.UnknownAuthorityError)},
+		"another name":          {pair: good, trust: trusting(t, root), server: "elsewhere.test", want: new(x509.HostnameError), text: "elsewhere.test"},
+		"another address":       {pair: good, trust: trusting(t, root), server: "192.0.2.8", want: new(x509.HostnameError)},
+		"common name only":      {pair: cnOnly, trust: trusting(t, root), want: new(x509.HostnameError), text: "Common Name"},
+		"expired":               {pair: expired, trust: trusting(t, root), want: new(x509.CertificateInvalidError), text: "expired"},
+		"client usage only":     {pair: clientOnly, trust: trusting(t, root), want: new(x509.CertificateInvalidError), text: "usage"},
+		"nothing pinned":        {pair: good, trust: trusting(t, root, mtls.Pin(other.Certificate())), want: new(*mtls.PinError), text: mtls.Pin(leaf)},
+		"pinned but irrelevant": {pair: pair{unrelated, good.key}, trust: trusting(t, root, mtls.Pin(other.Certificate())), want: new(*mtls.PinError)},
+	} {
+		for mode, insecure := range map[string]bool{"": false, " with own verification": true} {
+			t.Run(name+mode, func(t *testing.T) {
+				t.Parallel()
+				if tc.server == "" {
+					tc.server = "receiver.test"
+				}
+				config := clientConfig(tc.trust, tc.server)
+				// Then crypto/tls verifies nothing, and Verify alone must find it all.
+				config.InsecureSkipVerify = insecure
+				_, err := shake(t, config, serverConfig(t, tc.pair))
+				if tc.want == nil {
+					require.NoError(t, err)
+					return
+				}
+				require.ErrorAs(t, err, tc.want)
+				require.ErrorContains(t, err, tc.text)
+				if _, pin := errors.AsType[*mtls.PinError](err); !pin {
+					require.ErrorAs(t, err, new(*tls.CertificateVerificationError))
+				}
+			})
+		}
+	}
+}
+
+func TestTrustIsAskedAgainOnResumption(t *testing.T) {
+	t.Parallel()
+	root, other := newTestAuthority(t, "root"), newTestAuthority(t, "other root")
+	good := serverPair(t, root, "receiver.test")
+	for name, tc := range map[string]struct {
+		later  mtls.Trust
+		server string
+		when   time.Duration
+		want   any
+	}{
+		"the same":        {later: trusting(t, root), server: "receiver.test"},
+		"pinned":          {later: trusting(t, root, mtls.Pin(root.Certificate())), server: "receiver.test"},
+		"root replaced":   {later: trusting(t, other), server: "receiver.test", want: new(x509.UnknownAuthorityError)},
+		"pin added":       {later: trusting(t, root, mtls.Pin(other.Certificate())), server: "receiver.test", want: new(*mtls.PinError)},
+		"another name":    {later: trusting(t, root), server: "elsewhere.test", want: new(x509.HostnameError)},
+		"expired by then": {later: trusting(t, root), server: "receiver.test", when: 1000 * time.Hour, want: new(x509.CertificateInvalidError)},
+	} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			t.Run(name+" "+tls.VersionName(version), func(t *testing.T) {
+				t.Parallel()
+				server := serverConfig(t, good)
+				server.MaxVersion = version
+				client := clientConfig(trusting(t, root), "receiver.test")
+				client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+				_, err := shake(t, client, server)
+				require.NoError(t, err)
+
+				resumed := false
+				client.VerifyConnection = func(cs tls.ConnectionState) error {
+					resumed = cs.DidResume
+					return tc.later.Verify(cs, tc.server, time.Now().Add(tc.when))
+				}
+				_, err = shake(t, client, server)
+				require.True(t, resumed, "the test is about a resumed session")
+				if tc.want == nil {
+					require.NoError(t, err)
+					return
+				}
+				require.ErrorAs(t, err, tc.want)
+			})
+		}
+	}
+}
+
+func TestVerifyDoesNotBelieveAConfigWithOtherRoots(t *testing.T) {
+	t.Parallel()
+	root, other := newTestAuthority(t, "root"), newTestAuthority(t, "other root")
+	config := clientConfig(trusting(t, other), "receiver.test")
+	config.RootCAs = trusting(t, root).RootCAs()
+	_, err := shake(t, config, serverConfig(t, serverPair(t, root, "receiver.test")))
+	require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
+}
+
+func TestVerifyFailsClosed(t *testing.T) {
+	t.Parallel()
+	root := newTestAuthority(t, "root")
+	trust := trusting(t, root)
+	require.ErrorContains(t, trust.Verify(tls.ConnectionState{}, "receiver.test", time.Now()), "presented no certificate")
+	cs, err := shake(t, clientConfig(trust, "receiver.test"), serverConfig(t, serverPair(t, root, "receiver.test")))
+	require.NoError(t, err)
+	require.NoError(t, trust.Verify(cs, "receiver.test", time.Now()))
+	require.ErrorContains(t, trust.Verify(cs, "", time.Now()), "without the receiver's name")
+	cs.VerifiedChains = [][]*x509.Certificate{{}}
+	require.NoError(t, trust.Verify(cs, "receiver.test", time.Now()), "an empty chain proves nothing, so it is verified again")
+	require.Error(t, mtls.Trust{}.Verify(cs, "receiver.test", time.Now()))
+}
+
+func TestNewTrust(t *testing.T) {
+	t.Parallel()
+	root := newTestAuthority(t, "root").Certificate()
+	_, err := mtls.NewTrust([]*x509.Certificate{}, nil)
+	require.ErrorContains(t, err, "empty")
+
+	good := mtls.Pin(root)
+	bad := map[string]string{
+		"":                           "must begin with",
+		strings.ToUpper(good):        "must begin with",
+		"sha1/" + good[7:]:           "must begin with",
+		"sha256/":                    "0 bytes",
+		good[:len(good)-1]:           "base64",
+		"sha256/AAAA":                "3 bytes",
+		good[:20] + "\n" + good[20:]: "base64",
+		// The last character of 32 bytes carries two bits that must be zero.
+		"sha256/" + strings.Repeat("A", 42) + "B=": "base64",
+	}
+	pins := []string{good}
+	for pin := range bad {
+		pins = append(pins, pin)
+	}
+	_, err = mtls.NewTrust([]*x509.Certificate{nil, root}, pins)
+	require.ErrorContains(t, err, "root 1 is missing")
+	for pin, want := range bad {
+		assert.ErrorContains(t, err, want, pin)
+	}
+	assert.Equal(t, len(bad), strings.Count(err.Error(), "\npin "))
+}
+
+func TestTrustFingerprintIsItsContent(t *testing.T) {
+	t.Parallel()
+	a, b := newTestAuthority(t, "a").Certificate(), newTestAuthority(t, "b").Certificate()
+	pinA, pinB := mtls.Pin(a), mtls.Pin(b)
+	list := func(c ...*x509.Certificate) []*x509.Certificate { return c }
+	assert.Equal(t, mtls.Trust{}.Fingerprint(), newTestTrust(t, nil).Fingerprint())
+	assert.Equal(t, newTestTrust(t, list(a, b), pinA, pinB).Fingerprint(),
+		newTestTrust(t, list(b, a, b), pinB, pinA, pinA).Fingerprint(), "order and repetition do not count")
+	seen := make(map[string]bool)
+	for _, trust := range []mtls.Trust{
+		{},
+		newTestTrust(t, nil, pinA),
+		newTestTrust(t, nil, pinB),
+		newTestTrust(t, list(a)),
+		newTestTrust(t, list(b)),
+		newTestTrust(t, list(a, b)),
+		newTestTrust(t, list(a), pinA),
+	} {
+		seen[trust.Fingerprint()] = true
+	}
+	assert.Len(t, seen, 7, "different content, different fingerprint")
+	assert.Nil(t, mtls.Trust{}.RootCAs(), "nil is how crypto/tls says the system's roots")
+
+	trust := newTestTrust(t, list(a))
+	trust.RootCAs().AddCert(b)
+	assert.True(t, trust.RootCAs().Equal(newTestTrust(t, list(a)).RootCAs()), "nobody can add a root afterwards")
+}

@@ -1,0 +1,118 @@
+package mtls
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// PinError is a receiver whose certificate leads to a trusted root for the right
+// name, but through none of the pinned keys. Either the receiver changed its
+// keys without a word, or somebody stands in between: it must not be retried
+// with the pins removed before a person has asked.
+type PinError struct {
+	ServerName string   // whom we wanted to reach
+	Presented  []string // pins of the verified chains' keys, leaf first, without repetitions
+}
+
+// Error names the keys that were presented, for comparison with the receiver.
+func (e *PinError) Error() string {
+	return fmt.Sprintf("the certificate of %q is trusted, but none of its keys is pinned; it presented %s; "+
+		"ask the receiver whether it changed its keys, and only then pin a new one",
+		e.ServerName, strings.Join(e.Presented, ", "))
+}
+
+// Verify accepts or refuses the receiver's certificate. It is for
+// tls.Config.VerifyConnection, which runs on resumed connections as well.
+//
+// serverName is the receiver's host: a DNS name or an IP address, an IPv6
+// address with or without brackets. It must be among the certificate's subject
+// alternative names; the common name is never looked at (RFC 9525 section 2).
+//
+// On a full handshake the chains that crypto/tls has verified count, as long as
+// they end in this Trust's roots. On a resumed one those chains are as old as
+// the session, and there are none at all with InsecureSkipVerify: then
+// everything is verified here and now, for server authentication.
+//
+// The error wraps what crypto/x509 says (in a [*tls.CertificateVerificationError],
+// as a full handshake does) or is a [*PinError].
+func (t Trust) Verify(cs tls.ConnectionState, serverName string, now time.Time) error {
+	switch {
+	case len(cs.PeerCertificates) == 0:
+		return fmt.Errorf("%q presented no certificate", serverName)
+	case serverName == "":
+		return errors.New("cannot verify a receiver's certificate without the receiver's name")
+	}
+	chains, err := t.verifiedChains(cs, serverName, now)
+	if err != nil {
+		return fmt.Errorf("the certificate of %q is not trusted: %w", serverName,
+			&tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err})
+	}
+	return t.checkPins(chains, serverName)
+}
+
+func (t Trust) verifiedChains(cs tls.ConnectionState, serverName string, now time.Time) ([][]*x509.Certificate, error) {
+	leaf := cs.PeerCertificates[0]
+	if !cs.DidResume {
+		if chains := t.ownChains(cs.VerifiedChains); len(chains) > 0 {
+			// The TLS stack has compared the name of its own configuration,
+			// which is not necessarily the one that is asked for here.
+			return chains, leaf.VerifyHostname(serverName)
+		}
+	}
+	intermediates := x509.NewCertPool()
+	for _, c := range cs.PeerCertificates[1:] {
+		intermediates.AddCert(c)
+	}
+	return leaf.Verify(x509.VerifyOptions{
+		DNSName:       serverName,
+		Roots:         t.pool,
+		Intermediates: intermediates,
+		CurrentTime:   now,
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+}
+
+// ownChains keeps the chains that end in one of our roots. They all do, unless a
+// tls.Config was built with other roots than [Trust.RootCAs].
+func (t Trust) ownChains(chains [][]*x509.Certificate) (own [][]*x509.Certificate) {
+	if t.roots == nil {
+		return chains
+	}
+	for _, chain := range chains {
+		if len(chain) == 0 {
+			continue
+		}
+		if _, ours := t.roots[sha256.Sum256(chain[len(chain)-1].Raw)]; ours {
+			own = append(own, chain)
+		}
+	}
+	return own
+}
+
+// checkPins looks at verified chains only. What else a peer sends along is
+// unproven, and a copy of a pinned certificate is easy to send.
+func (t Trust) checkPins(chains [][]*x509.Certificate, serverName string) error {
+	if len(t.pins) == 0 {
+		return nil
+	}
+	var presented []string
+	seen := make(map[[sha256.Size]byte]struct{})
+	for _, chain := range chains {
+		for _, c := range chain {
+			sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
+			if _, pinned := t.pins[sum]; pinned {
+				return nil
+			}
+			if _, repeated := seen[sum]; !repeated {
+				seen[sum] = struct{}{}
+				presented = append(presented, formatPin(sum))
+			}
+		}
+	}
+	return &PinError{ServerName: serverName, Presented: presented}
+}

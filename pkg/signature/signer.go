@@ -1,0 +1,110 @@
+package signature
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Used says which key signed for which scheme.
+type Used struct {
+	Scheme string
+	KeyID  string
+}
+
+// Signer signs a request with several schemes side by side. The zero value is
+// ready; it holds no keys and may be used by many goroutines.
+type Signer struct{}
+
+// Sign signs r with each of the schemes and every key of the ring that is active
+// or retiring at r.Time, and returns the header fields to add and the keys that
+// were used. A scheme is shown its own keys only.
+//
+// It signs with all of the schemes or not at all. The error lists every reason:
+// it wraps [ErrInvalidRequest], [ErrUnknownScheme] (also for no scheme at all, or
+// one named twice), [ErrNoActiveKey] or [ErrFieldConflict].
+func (Signer) Sign(r Request, schemes []string, ring Ring) ([]Field, []Used, error) {
+	if len(schemes) == 0 {
+		return nil, nil, fmt.Errorf("%w: no scheme given, and nothing is ever sent unsigned; use one of %s", ErrUnknownScheme, strings.Join(Schemes(), ", "))
+	}
+	var (
+		fields   []Field
+		used     []Used
+		problems []error
+	)
+	if err := r.validate(); err != nil {
+		problems = append(problems, err)
+	}
+	for i, name := range schemes {
+		if slices.Contains(schemes[:i], name) {
+			problems = append(problems, fmt.Errorf("%w: %s is given twice", ErrUnknownScheme, name))
+			continue
+		}
+		scheme, err := lookup(name)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		keys, err := ring.signers(name, r.Time)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if len(problems) > 0 {
+			continue // it fails anyway: look for further reasons, do not sign
+		}
+		added, err := scheme.Sign(r, keys)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if fields == nil {
+			fields = added // one scheme is the common case, and needs no copy
+		} else {
+			fields = append(fields, added...)
+		}
+		used = appendUsed(used, keys)
+	}
+	if len(problems) == 0 && len(schemes) > 1 {
+		var err error
+		if fields, err = merge(fields); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, nil, err
+	}
+	return fields, used, nil
+}
+
+func appendUsed(used []Used, keys []Key) []Used {
+	used = slices.Grow(used, len(keys))
+	for i := range keys {
+		used = append(used, Used{Scheme: keys[i].Scheme, KeyID: keys[i].ID})
+	}
+	return used
+}
+
+// merge puts the fields of one name into one field: a value that is there
+// already is left out, another one is joined by the separator on which both
+// schemes agree.
+func merge(fields []Field) ([]Field, error) {
+	merged := make([]Field, 0, len(fields))
+	for i, f := range fields {
+		sameName := func(other Field) bool { return strings.EqualFold(other.Name, f.Name) }
+		at := slices.IndexFunc(merged, sameName)
+		if at < 0 {
+			merged = append(merged, f)
+			continue
+		}
+		if slices.ContainsFunc(fields[:i], func(o Field) bool { return sameName(o) && o.Value == f.Value }) {
+			continue
+		}
+		if f.Separator == "" || f.Separator != merged[at].Separator {
+			return nil, fmt.Errorf("%w: %s can hold one value only; choose schemes that do not share it", ErrFieldConflict, f.Name)
+		}
+		merged[at].Value += f.Separator + f.Value
+	}
+	return merged, nil
+}

@@ -1,0 +1,45 @@
+package signature
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Verifier checks signatures of one key. Make it with [Key.Verifier] for a shared
+// secret or with [ParsePublic] for a public key. However it is printed, a shared
+// secret does not show. The zero value matches nothing and is refused by
+// [VerifyStandard].
+type Verifier struct {
+	scheme string
+	keyID  string
+	match  func(prefix, body []byte, signatures [][]byte) bool
+}
+
+// Scheme is the scheme of the signatures that it checks.
+func (v Verifier) Scheme() string { return v.scheme }
+
+// KeyID is the id of its key.
+func (v Verifier) KeyID() string { return v.keyID }
+
+// Valid reports whether it was made from a key.
+func (v Verifier) Valid() bool { return v.match != nil }
+
+// String describes the verifier without its key.
+func (v Verifier) String() string {
+	return fmt.Sprintf("verifier %s (scheme %s, key %s)", v.keyID, v.scheme, redacted)
+}
+
+// GoString is [Verifier.String].
+func (v Verifier) GoString() string { return v.String() }
+
+// Format writes [Verifier.String] for every verb.
+func (v Verifier) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.String()) }
+
+// LogValue logs the scheme and the key's id.
+func (v Verifier) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("scheme", v.scheme), slog.String("key", v.keyID))
+}
+
+// MarshalText writes [Verifier.String], in JSON as well.
+func (v Verifier) MarshalText() ([]byte, error) { return []byte(v.String()), nil }

@@ -1,0 +1,112 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// RefusedError says that a change of the topology would lose or strand messages.
+type RefusedError struct {
+	Stream string
+	Reason string
+}
+
+// Error names the stream and the reason.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("topology: stream %s is left as it is: %s", e.Stream, e.Reason)
+}
+
+// Apply creates what is missing and updates what differs; applied twice, the second changes nothing. It refuses, before
+// changing anything, another partition count, another retention, and smaller bounds. Every refusal is in the error.
+func (t Topology) Apply(ctx context.Context, js jetstream.JetStream) error {
+	t, err := t.Fill()
+	if err != nil {
+		return err
+	}
+	var refused []error
+	for _, want := range t.Streams() {
+		stream, err := js.Stream(ctx, want.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("look up stream %s: %w", want.Name, err)
+		}
+		if err := safeChange(stream.CachedInfo().Config, want); err != nil {
+			refused = append(refused, err)
+		}
+	}
+	if err := errors.Join(refused...); err != nil {
+		return err
+	}
+	return t.create(ctx, js)
+}
+
+func (t Topology) create(ctx context.Context, js jetstream.JetStream) error {
+	for _, want := range t.Streams() {
+		if _, err := js.CreateOrUpdateStream(ctx, want); err != nil {
+			return fmt.Errorf("apply stream %s: %w", want.Name, err)
+		}
+	}
+	for name, consumers := range t.Consumers() {
+		for _, want := range consumers {
+			if _, err := js.CreateOrUpdateConsumer(ctx, name, want); err != nil {
+				return fmt.Errorf("apply consumer %s of stream %s: %w", want.Durable, name, err)
+			}
+		}
+	}
+	for _, want := range t.Buckets() {
+		if _, err := js.CreateOrUpdateKeyValue(ctx, want); err != nil {
+			return fmt.Errorf("apply bucket %s: %w", want.Bucket, err)
+		}
+	}
+	return nil
+}
+
+func safeChange(have, want jetstream.StreamConfig) error {
+	refuse := func(format string, args ...any) error {
+		return &RefusedError{Stream: want.Name, Reason: fmt.Sprintf(format, args...)}
+	}
+	bound := func(n int64) int64 {
+		if n <= 0 {
+			return 1<<63 - 1
+		}
+		return n
+	}
+	switch {
+	case have.Retention != want.Retention:
+		return refuse("its retention is %s and would become %s, which drops messages", have.Retention, want.Retention)
+	case have.Metadata[partitionKey] != want.Metadata[partitionKey]:
+		return refuse("it was made with %s partitions and would get %s; the number is chosen once, because another one moves every endpoint",
+			have.Metadata[partitionKey], want.Metadata[partitionKey])
+	case bound(want.MaxBytes) < bound(have.MaxBytes):
+		return refuse("it may hold %d bytes and would be cut to %d", have.MaxBytes, want.MaxBytes)
+	case bound(int64(want.MaxAge)) < bound(int64(have.MaxAge)):
+		return refuse("it keeps messages for %s and would keep them for %s", have.MaxAge, want.MaxAge)
+	}
+	return nil
+}
+
+// ErrNoTopology says that the server has no Handfast streams yet.
+var ErrNoTopology = errors.New("the NATS server has no Handfast streams; run `handfast topology apply` once with an administrator's credentials")
+
+// LoadTopology reads what was chosen when the topology was applied. Services call it at start.
+func LoadTopology(ctx context.Context, js jetstream.JetStream) (Topology, error) {
+	stream, err := js.Stream(ctx, Deliveries)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return Topology{}, ErrNoTopology
+	}
+	if err != nil {
+		return Topology{}, fmt.Errorf("look up stream %s: %w", Deliveries, err)
+	}
+	config := stream.CachedInfo().Config
+	partitions, err := strconv.Atoi(config.Metadata[partitionKey])
+	if err != nil {
+		return Topology{}, fmt.Errorf("stream %s does not tell its number of partitions (metadata %q): it was not made by `handfast topology apply`", Deliveries, partitionKey)
+	}
+	return Topology{Partitions: partitions, Replicas: config.Replicas, MaxBytes: config.MaxBytes}.Fill()
+}

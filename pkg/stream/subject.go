@@ -1,0 +1,117 @@
+package stream
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/endpoint"
+)
+
+// Names of the streams.
+const (
+	Events      = "EVENTS"
+	Deliveries  = "DELIVERIES"
+	Retries     = "RETRIES"
+	Backlog     = "BACKLOG"
+	DeadLetters = "DEADLETTERS"
+	Receipts    = "RECEIPTS"
+)
+
+// Names of the key-value buckets.
+const (
+	EndpointBucket   = "endpoints"
+	SigningKeyBucket = "signing-keys"
+	IdentityBucket   = "identities"
+	DispatcherBucket = "dispatchers"
+)
+
+// Names of the durable consumers that are not one per partition.
+const (
+	// SignerConsumer reads EVENTS for all signers.
+	SignerConsumer = "signer"
+	// DueConsumer reads due retries for all signers.
+	DueConsumer = "due"
+	// PriorityGroup is the group in which dispatchers pull a partition by rank.
+	PriorityGroup = "d"
+)
+
+// noEndpoint stands in DEADLETTERS for messages that never became an event. Endpoint names cannot begin with "_".
+const noEndpoint = "_event"
+
+// noTenant stands there for messages whose subject names no valid tenant.
+const noTenant = "_unknown"
+
+// Partition is the share of an endpoint: FNV-1a-32 of its key modulo the number of partitions. The number is chosen
+// once, because another one would move every endpoint.
+func Partition(key endpoint.Key, partitions int) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key.String()))
+	return int(h.Sum32() % uint32(partitions)) //nolint:gosec // 1 to 256
+}
+
+// DeliverySubject is where signed requests of an endpoint wait.
+func DeliverySubject(key endpoint.Key, partitions int) string {
+	return place("deliveries.", key, partitions)
+}
+
+// DueSubject is where a schedule of an endpoint fires to.
+func DueSubject(key endpoint.Key, partitions int) string {
+	return place("retries.due.", key, partitions)
+}
+
+// ScheduleSubject is where the one schedule of a delivery stands.
+func ScheduleSubject(key endpoint.Key, id delivery.ID, partitions int) string {
+	return place("retries.at.", key, partitions) + "." + string(id)
+}
+
+// DeadLetterSubject is where an endpoint's dead letters stand; for a refused message the endpoint is empty.
+func DeadLetterSubject(key endpoint.Key) string {
+	if key.Tenant == "" {
+		key.Tenant = noTenant
+	}
+	if key.Name == "" {
+		key.Name = noEndpoint
+	}
+	return "deadletters." + key.Tenant + "." + key.Name
+}
+
+// ReceiptSubject is where an endpoint's receipts stand.
+func ReceiptSubject(key endpoint.Key) string { return "receipts." + key.Tenant + "." + key.Name }
+
+// EndpointKey is the bucket key of an endpoint's document, and StatusKey that of what a dispatcher found out about it.
+func EndpointKey(key endpoint.Key, partitions int) string { return place("", key, partitions) }
+
+// StatusKey is written by dispatchers, who may not touch documents.
+func StatusKey(key endpoint.Key, partitions int) string {
+	return place("", key, partitions) + statusSuffix
+}
+
+const statusSuffix = ".status"
+
+func place(prefix string, key endpoint.Key, partitions int) string {
+	return prefix + strconv.Itoa(Partition(key, partitions)) + "." + key.Tenant + "." + key.Name
+}
+
+// parseDeliverySubject reads the endpoint out of `deliveries.<p>.<tenant>.<endpoint>`.
+func parseDeliverySubject(subject string) (endpoint.Key, error) {
+	parts := strings.Split(subject, ".")
+	if len(parts) != 4 || parts[0] != "deliveries" {
+		return endpoint.Key{}, fmt.Errorf("subject %q is not deliveries.<partition>.<tenant>.<endpoint>", subject)
+	}
+	return endpoint.Key{Tenant: parts[2], Name: parts[3]}, nil
+}
+
+// parseEndpointKey reads a bucket key; status tells which of the two records it is.
+func parseEndpointKey(bucketKey string) (key endpoint.Key, status bool, err error) {
+	trimmed := strings.TrimSuffix(bucketKey, statusSuffix)
+	parts := strings.Split(trimmed, ".")
+	if len(parts) != 3 {
+		return endpoint.Key{}, false, fmt.Errorf("bucket key %q is not <partition>.<tenant>.<endpoint>", bucketKey)
+	}
+	return endpoint.Key{Tenant: parts[1], Name: parts[2]}, trimmed != bucketKey, nil
+}
+
+func partitionConsumer(p int) string { return fmt.Sprintf("p%03d", p) }

@@ -1,0 +1,78 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// overdue is how late a schedule must be before the sweeper takes it for stuck. One that fires is purged in the same
+// step, so a late one that is still there was held up.
+const overdue = time.Minute
+
+// Sweep publishes the overdue schedules of a partition again. A store that is full at the moment a schedule is due
+// holds it back silently and for ever; publishing it again is what sets it free. It returns how many it found.
+func (t Topology) Sweep(ctx context.Context, js jetstream.JetStream, partition int, now time.Time) (int, error) {
+	stream, err := js.Stream(ctx, Retries)
+	if err != nil {
+		return 0, fmt.Errorf("look up stream %s: %w", Retries, err)
+	}
+	filter := "retries.at." + strconv.Itoa(partition) + ".>"
+	freed := 0
+	for next := uint64(1); ; {
+		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return freed, nil
+		}
+		if err != nil {
+			return freed, fmt.Errorf("read schedules of partition %d: %w", partition, err)
+		}
+		next = msg.Sequence + 1
+		at, err := parseScheduleAt(msg.Header.Get(scheduleHeader))
+		if err != nil || now.Sub(at) <= overdue {
+			continue // not ours to judge, or not late
+		}
+		if err := again(ctx, js, msg); err != nil {
+			return freed, err
+		}
+		freed++
+	}
+}
+
+// again replaces exactly the schedule that was read: one that has fired or was replaced meanwhile is left alone.
+func again(ctx context.Context, js jetstream.JetStream, msg *jetstream.RawStreamMsg) error {
+	header := nats.Header{
+		scheduleHeader: msg.Header[scheduleHeader], targetHeader: msg.Header[targetHeader],
+	}
+	if trace := msg.Header[traceHeader]; trace != nil {
+		header[traceHeader] = trace
+	}
+	_, err := js.PublishMsg(ctx, &nats.Msg{Subject: msg.Subject, Header: header, Data: msg.Data},
+		jetstream.WithExpectLastSequencePerSubject(msg.Sequence))
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("publish schedule %s again: %w", msg.Subject, err)
+	}
+	return nil
+}
+
+// Scheduled reports whether a schedule of this delivery stands in RETRIES, and for which attempt. A dispatcher asks
+// before it repeats a delivery that the broker has handed out twice.
+func (t Topology) Scheduled(ctx context.Context, stream jetstream.Stream, subject string) (data []byte, found bool, err error) {
+	msg, err := stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("look for schedule %s: %w", subject, err)
+	}
+	return msg.Data, true, nil
+}

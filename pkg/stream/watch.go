@@ -1,0 +1,162 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/handfast/handfast/pkg/endpoint"
+)
+
+// Catalogue is the bucket of endpoints as services see it: documents written by operators, status written by
+// dispatchers.
+type Catalogue struct {
+	kv         jetstream.KeyValue
+	partitions int
+	logger     *slog.Logger
+}
+
+// OpenCatalogue binds to the bucket.
+func (t Topology) OpenCatalogue(ctx context.Context, js jetstream.JetStream, logger *slog.Logger) (*Catalogue, error) {
+	kv, err := js.KeyValue(ctx, EndpointBucket)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", EndpointBucket, err)
+	}
+	return &Catalogue{kv: kv, partitions: t.Partitions, logger: logger}, nil
+}
+
+// Apply stores an endpoint's document and returns its revision.
+func (c *Catalogue) Apply(ctx context.Context, e *endpoint.Endpoint) (revision uint64, err error) {
+	document, err := json.Marshal(e)
+	if err != nil {
+		return 0, fmt.Errorf("write endpoint %s: %w", e.Key(), err)
+	}
+	revision, err = c.kv.Put(ctx, EndpointKey(e.Key(), c.partitions), document)
+	if err != nil {
+		return 0, fmt.Errorf("store endpoint %s: %w", e.Key(), err)
+	}
+	return revision, nil
+}
+
+// Delete removes an endpoint and what was found out about it.
+func (c *Catalogue) Delete(ctx context.Context, key endpoint.Key) error {
+	if err := c.kv.Purge(ctx, EndpointKey(key, c.partitions)); err != nil {
+		return fmt.Errorf("delete endpoint %s: %w", key, err)
+	}
+	if err := c.kv.Purge(ctx, StatusKey(key, c.partitions)); err != nil {
+		return fmt.Errorf("delete status of endpoint %s: %w", key, err)
+	}
+	return nil
+}
+
+// Disable notes that the receiver wants nothing more. Applying the document again lifts it.
+func (c *Catalogue) Disable(ctx context.Context, key endpoint.Key, d endpoint.Disabled) error {
+	status, err := json.Marshal(endpoint.Status{Disabled: &d})
+	if err != nil {
+		return fmt.Errorf("write status of endpoint %s: %w", key, err)
+	}
+	if _, err := c.kv.Put(ctx, StatusKey(key, c.partitions), status); err != nil {
+		return fmt.Errorf("store status of endpoint %s: %w", key, err)
+	}
+	return nil
+}
+
+// ErrNoEndpoint says that no such endpoint is stored.
+var ErrNoEndpoint = errors.New("no such endpoint")
+
+// Get reads one document straight from the broker, for a service that has not seen it yet. The error wraps
+// [ErrNoEndpoint] when there is none.
+func (c *Catalogue) Get(ctx context.Context, key endpoint.Key) (*endpoint.Endpoint, uint64, error) {
+	entry, err := c.kv.Get(ctx, EndpointKey(key, c.partitions))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, 0, fmt.Errorf("%w: %s", ErrNoEndpoint, key)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read endpoint %s: %w", key, err)
+	}
+	e, err := endpoint.Parse(entry.Value())
+	if err != nil {
+		return nil, 0, fmt.Errorf("stored endpoint %s: %w", key, err)
+	}
+	return e, entry.Revision(), nil
+}
+
+// Follow keeps a registry equal to the bucket until ctx ends. ready is called once, when everything that was stored at
+// the start has been read.
+func (c *Catalogue) Follow(ctx context.Context, registry *endpoint.Registry, ready func()) {
+	for ctx.Err() == nil {
+		err := c.watch(ctx, registry, func() {
+			if ready != nil {
+				ready()
+				ready = nil
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		c.logger.WarnContext(ctx, "cannot follow the endpoints; going on with those known", slog.Any("error", err))
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (c *Catalogue) watch(ctx context.Context, registry *endpoint.Registry, ready func()) error {
+	watcher, err := c.kv.WatchAll(ctx)
+	if err != nil {
+		return fmt.Errorf("watch bucket %s: %w", EndpointBucket, err)
+	}
+	defer watcher.Stop() //nolint:errcheck // it ends with the connection in any case
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, open := <-watcher.Updates():
+			switch {
+			case !open:
+				return errWatchEnded
+			case entry == nil:
+				ready()
+			default:
+				c.take(ctx, registry, entry)
+			}
+		}
+	}
+}
+
+func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry jetstream.KeyValueEntry) {
+	key, status, err := parseEndpointKey(entry.Key())
+	if err != nil {
+		c.logger.WarnContext(ctx, "foreign entry among the endpoints", slog.Any("error", err))
+		return
+	}
+	removed := entry.Operation() != jetstream.KeyValuePut
+	switch {
+	case status && removed:
+		registry.SetStatus(key, endpoint.Status{})
+	case status:
+		var s endpoint.Status
+		if err := json.Unmarshal(entry.Value(), &s); err != nil {
+			c.logger.WarnContext(ctx, "unreadable endpoint status", slog.String("endpoint", key.String()), slog.Any("error", err))
+			return
+		}
+		registry.SetStatus(key, s)
+	case removed:
+		registry.Delete(key)
+	default:
+		e, err := endpoint.Parse(entry.Value())
+		if err != nil {
+			// The last good document stays in force: a bad one must not stop deliveries.
+			c.logger.ErrorContext(ctx, "stored endpoint document is not valid; the one before stays in force",
+				slog.String("endpoint", key.String()), slog.Any("error", err))
+			return
+		}
+		registry.Put(e, entry.Revision())
+	}
+}
