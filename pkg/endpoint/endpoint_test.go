@@ -50,6 +50,23 @@ func TestDistance(t *testing.T) {
 	}
 }
 
+func TestDocumentOfNothingButMistakesIsCheap(t *testing.T) {
+	document := `{"filter":{"types":[` + strings.Repeat("1,", 32_000) + `1]}}`
+	_, err := Parse([]byte(document))
+	var invalid *InvalidError
+	require.ErrorAs(t, err, &invalid)
+	assert.Len(t, invalid.Problems, 32_000+1+1+3, "every item, the length of the list, three required fields")
+}
+
+func TestClean(t *testing.T) {
+	var found problems
+	assert.True(t, found.clean("a"))
+	found.add("a.b[2]", "x")
+	for path, want := range map[string]bool{"a": false, "a.b": false, "a.b[2]": false, "a.b[1]": true, "a.bc": true, "a.b[2].c": true} {
+		assert.Equal(t, want, found.clean(path), path)
+	}
+}
+
 func TestRootsAreRead(t *testing.T) {
 	a, b, c := root(t, "A"), root(t, "B"), root(t, "C")
 	e, err := Parse([]byte(withTrust(t, map[string]any{"roots": []any{"# old\n" + a + "# new\n" + b, c}, "pins": []any{pinA, pinB}})))

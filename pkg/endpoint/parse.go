@@ -36,10 +36,14 @@ func parse(document []byte, now time.Time) (*Endpoint, error) {
 	if !ok {
 		return nil, found.err()
 	}
-	checkShape(tree, found)
+	accepted := checkShape(tree, found)
 	root, _ := tree.(map[string]any)
 	b := builder{root: root, now: now, found: found}
 	e := b.endpoint()
+	if !accepted && len(found.list) == 0 {
+		// The two passes disagree. That is our defect; the document stays refused.
+		found.add("", "is not as the schema of endpoints says")
+	}
 	if err := found.err(); err != nil {
 		return nil, err
 	}

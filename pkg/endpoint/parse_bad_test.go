@@ -110,6 +110,13 @@ func TestBadFields(t *testing.T) {
 		}},
 		{"half a request", base + "limits: {concurrency: 1.5}\n", []string{"limits.concurrency: must be a whole number, not 1.5"}},
 		{"long description", base + "description: " + strings.Repeat("é", 501), []string{"description: is 501 characters long; at most 500 are accepted"}},
+	} {
+		t.Run(bad.name, bad.check)
+	}
+}
+
+func TestBadLists(t *testing.T) {
+	for _, bad := range []badDocument{
 		{"schemes", base + "signature: {schemes: [v1, v3, v1]}\n", []string{
 			`signature.schemes[1]: "v3" is not a signature scheme; choose from v1 and v1a`,
 			"signature.schemes[2]: repeats signature.schemes[0]: remove one of them",
@@ -128,6 +135,8 @@ func TestBadFields(t *testing.T) {
 			`retry.schedule[3]: "soon" is not allowed: ` + waitRule,
 		}},
 		{"schedule too long", base + "retry: {schedule: [48h, 48h, 48h, 1s]}\n", []string{"retry.schedule: the waits add up to 144h0m1s; at most 144h are accepted, because the event's payload is kept for 7 days and a retry needs it"}},
+		{"schedule of hours", base + "retry: {schedule: [48h, 48h, 48h, 48h]}\n", []string{"retry.schedule: the waits add up to 192h; at most 144h are accepted, because the event's payload is kept for 7 days and a retry needs it"}},
+		{"long value", "tenant: " + strings.Repeat("A", 64) + "\nname: orders\nurl: https://h.example/\n", []string{`tenant: "` + strings.Repeat("A", 60) + `…" is not allowed: ` + nameRule}},
 		{"schedule with 31 waits", base + "retry: {schedule: [" + strings.Repeat("1s,", 31) + "]}\n", []string{"retry.schedule: has 31 entries; at most 30 are accepted"}},
 		{"schedule word", base + "retry: {schedule: fast}\n", []string{`retry.schedule: "fast" is not allowed: ` + scheduleRule}},
 		{"mutual off", base + "tls: {mutual: 'off'}\n", []string{`tls.mutual: "off" is not a choice; choose required or requested`}},

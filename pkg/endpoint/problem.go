@@ -42,30 +42,42 @@ func (e *InvalidError) Error() string {
 }
 
 // problems collects what the three passes find. A later pass stays silent about
-// a path that an earlier one has reported, so that one cause is told once.
+// a path that an earlier one has reported, so that one cause is told once. The
+// zero value is ready. Every operation takes constant time: a document of
+// nothing but mistakes has tens of thousands of them.
 type problems struct {
-	list []Problem
+	list  []Problem
+	told  map[string]bool // paths with a problem
+	dirty map[string]bool // those and everything above them
 }
 
 // add reports a problem.
 func (p *problems) add(path, format string, args ...any) {
-	p.list = append(p.list, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+	p.report(path, fmt.Sprintf(format, args...))
 }
 
 // first reports a problem unless the path has one already.
 func (p *problems) first(path, message string) {
-	if !slices.ContainsFunc(p.list, func(q Problem) bool { return q.Path == path }) {
-		p.list = append(p.list, Problem{Path: path, Message: message})
+	if !p.told[path] {
+		p.report(path, message)
+	}
+}
+
+func (p *problems) report(path, message string) {
+	if p.told == nil {
+		p.told, p.dirty = map[string]bool{}, map[string]bool{}
+	}
+	p.list = append(p.list, Problem{Path: path, Message: message})
+	p.told[path], p.dirty[path] = true, true
+	for i := range len(path) {
+		if path[i] == '.' || path[i] == '[' {
+			p.dirty[path[:i]] = true
+		}
 	}
 }
 
 // clean reports whether neither the path nor anything below it has a problem.
-func (p *problems) clean(path string) bool {
-	return !slices.ContainsFunc(p.list, func(q Problem) bool {
-		below, ok := strings.CutPrefix(q.Path, path)
-		return ok && (below == "" || below[0] == '.' || below[0] == '[')
-	})
-}
+func (p *problems) clean(path string) bool { return !p.dirty[path] }
 
 // err returns nil or an *InvalidError with the problems in their final order.
 func (p *problems) err() error {

@@ -65,7 +65,7 @@ type tenant struct {
 	waiting map[string]Status            // came before their endpoint; under Registry.writers
 }
 
-// Put stores an endpoint that came from Parse or Restore. A revision older than
+// Put stores an endpoint, which must come from Parse or Restore. A revision older than
 // the one held is ignored: a watch may repeat itself after a reconnect. A status
 // that came earlier is joined to it.
 func (r *Registry) Put(e *Endpoint, revision uint64) {

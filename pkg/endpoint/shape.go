@@ -28,19 +28,20 @@ type fault struct {
 }
 
 // checkShape validates the tree against the JSON Schema and tells the findings
-// in our own words.
-func checkShape(tree any, found *problems) {
+// in our own words. It reports whether the schema accepts the tree: some
+// findings are left to the next pass.
+func checkShape(tree any, found *problems) bool {
 	schema, err := compiledSchema()
 	if err != nil {
 		found.add("", "cannot be checked, because the built-in schema is broken: %s", err)
-		return
+		return false
 	}
 	var invalid *jsonschema.ValidationError
 	if err := schema.Validate(tree); err == nil {
-		return
+		return true
 	} else if !errors.As(err, &invalid) {
 		found.add("", "cannot be checked: %s", err)
-		return
+		return false
 	}
 	var faults []fault
 	collect(tree, invalid, &faults)
@@ -50,6 +51,7 @@ func checkShape(tree any, found *problems) {
 	for _, each := range faults {
 		each.tell(found)
 	}
+	return false
 }
 
 // collect gathers the leaves: the branches only say that something below failed.

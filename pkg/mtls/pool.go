@@ -207,11 +207,13 @@ func (p *Pool) exchange(ctx context.Context, conn connection, t Target, r *Reque
 	if !span.IsRecording() {
 		return response, err
 	}
-	path, _, _ := strings.Cut(r.Path, "?") // a query may carry a receiver's token
+	host, port, _ := net.SplitHostPort(t.Authority)
+	// No url.full: path and query of a webhook often are its receiver's secret.
 	span.SetAttributes(
 		attribute.String("http.request.method", r.Method),
-		attribute.String("url.full", "https://"+t.Authority+path),
-		attribute.String("server.address", t.Authority),
+		attribute.String("url.scheme", "https"),
+		attribute.String("server.address", host),
+		attribute.String("server.port", port),
 		attribute.Int("http.request.body.size", len(r.Body)),
 	)
 	var failure *Failure

@@ -15,7 +15,11 @@ type Used struct {
 
 // Signer signs a request with several schemes side by side. The zero value is
 // ready; it holds no keys and may be used by many goroutines.
-type Signer struct{}
+type Signer struct {
+	// Around, when set, is called before each scheme signs, and what it returns
+	// is called with the keys that signed. It is the place for a span.
+	Around func(scheme string) (signed func(used []Used, err error))
+}
 
 // Sign signs r with each of the schemes and every key of the ring that is active
 // or retiring at r.Time, and returns the header fields to add and the keys that
@@ -24,7 +28,7 @@ type Signer struct{}
 // It signs with all of the schemes or not at all. The error lists every reason:
 // it wraps [ErrInvalidRequest], [ErrUnknownScheme] (also for no scheme at all, or
 // one named twice), [ErrNoActiveKey] or [ErrFieldConflict].
-func (Signer) Sign(r Request, schemes []string, ring Ring) ([]Field, []Used, error) {
+func (s Signer) Sign(r Request, schemes []string, ring Ring) ([]Field, []Used, error) {
 	if len(schemes) == 0 {
 		return nil, nil, fmt.Errorf("%w: no scheme given, and nothing is ever sent unsigned; use one of %s", ErrUnknownScheme, strings.Join(Schemes(), ", "))
 	}
@@ -76,6 +80,16 @@ func (Signer) Sign(r Request, schemes []string, ring Ring) ([]Field, []Used, err
 		return nil, nil, err
 	}
 	return fields, used, nil
+}
+
+func (s Signer) one(scheme Scheme, r Request, keys []Key) ([]Field, error) {
+	if s.Around == nil {
+		return scheme.Sign(r, keys) //nolint:wrapcheck // the schemes are this package's
+	}
+	signed := s.Around(scheme.Name())
+	fields, err := scheme.Sign(r, keys)
+	signed(appendUsed(nil, keys), err)
+	return fields, err //nolint:wrapcheck // as above
 }
 
 func appendUsed(used []Used, keys []Key) []Used {

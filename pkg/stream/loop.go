@@ -10,14 +10,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Slots bounds how many messages a service holds at a time.
-type Slots interface {
-	// Reserve waits until at least one message may be held and reserves up to most.
-	Reserve(ctx context.Context, most int) (int, error)
-	// Release gives reservations back.
-	Release(n int)
-}
-
 // Loop pulls one consumer by Fetch, batch after batch. It only hands messages on: Handle must not block, and owns one
 // reserved slot for each message that it is given.
 type Loop struct {
@@ -27,7 +19,7 @@ type Loop struct {
 	Priority func() int
 	// Wake tells that Priority may have changed.
 	Wake  func() <-chan struct{}
-	Slots Slots
+	Slots *Slots
 	// Batch is the most messages of one pull.
 	Batch int
 	// Wait is how long a pull stays with the broker. Default 5 s. Heartbeats come every fifth of it.

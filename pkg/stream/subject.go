@@ -104,8 +104,8 @@ func parseDeliverySubject(subject string) (endpoint.Key, error) {
 	return endpoint.Key{Tenant: parts[2], Name: parts[3]}, nil
 }
 
-// parseEndpointKey reads a bucket key; status tells which of the two records it is.
-func parseEndpointKey(bucketKey string) (key endpoint.Key, status bool, err error) {
+// ParseEndpointKey reads a bucket key `<p>.<tenant>.<endpoint>`; status tells which of the two records it is.
+func ParseEndpointKey(bucketKey string) (key endpoint.Key, status bool, err error) {
 	trimmed := strings.TrimSuffix(bucketKey, statusSuffix)
 	parts := strings.Split(trimmed, ".")
 	if len(parts) != 3 {
@@ -114,4 +114,5 @@ func parseEndpointKey(bucketKey string) (key endpoint.Key, status bool, err erro
 	return endpoint.Key{Tenant: parts[1], Name: parts[2]}, trimmed != bucketKey, nil
 }
 
-func partitionConsumer(p int) string { return fmt.Sprintf("p%03d", p) }
+// PartitionConsumer is the name of a partition's durable consumer on DELIVERIES.
+func PartitionConsumer(p int) string { return fmt.Sprintf("p%03d", p) }

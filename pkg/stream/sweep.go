@@ -17,15 +17,11 @@ const overdue = time.Minute
 
 // Sweep publishes the overdue schedules of a partition again. A store that is full at the moment a schedule is due
 // holds it back silently and for ever; publishing it again is what sets it free. It returns how many it found.
-func (t Topology) Sweep(ctx context.Context, js jetstream.JetStream, partition int, now time.Time) (int, error) {
-	stream, err := js.Stream(ctx, Retries)
-	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", Retries, err)
-	}
+func (t Topology) Sweep(ctx context.Context, retries jetstream.Stream, js jetstream.JetStream, partition int, now time.Time) (int, error) {
 	filter := "retries.at." + strconv.Itoa(partition) + ".>"
 	freed := 0
 	for next := uint64(1); ; {
-		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
+		msg, err := retries.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return freed, nil
 		}
@@ -66,8 +62,8 @@ func again(ctx context.Context, js jetstream.JetStream, msg *jetstream.RawStream
 
 // Scheduled reports whether a schedule of this delivery stands in RETRIES, and for which attempt. A dispatcher asks
 // before it repeats a delivery that the broker has handed out twice.
-func (t Topology) Scheduled(ctx context.Context, stream jetstream.Stream, subject string) (data []byte, found bool, err error) {
-	msg, err := stream.GetLastMsgForSubject(ctx, subject)
+func (t Topology) Scheduled(ctx context.Context, retries jetstream.Stream, subject string) (data []byte, found bool, err error) {
+	msg, err := retries.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, false, nil
 	}

@@ -121,7 +121,7 @@ func (t Topology) Consumers() map[string][]jetstream.ConsumerConfig {
 	}
 	partitions := make([]jetstream.ConsumerConfig, t.Partitions)
 	for p := range partitions {
-		c := shared(partitionConsumer(p), fmt.Sprintf("deliveries.%d.*.*", p), "One share of the endpoints; the lowest rank is served first")
+		c := shared(PartitionConsumer(p), fmt.Sprintf("deliveries.%d.*.*", p), "One share of the endpoints; the lowest rank is served first")
 		c.PriorityPolicy, c.PriorityGroups = jetstream.PriorityPolicyPrioritized, []string{PriorityGroup}
 		c.MaxAckPending = 16_384 // the dispatcher's own slots are the bound; this one must not be met first
 		partitions[p] = c

@@ -79,7 +79,7 @@ func (c *Catalogue) Get(ctx context.Context, key endpoint.Key) (*endpoint.Endpoi
 	if err != nil {
 		return nil, 0, fmt.Errorf("read endpoint %s: %w", key, err)
 	}
-	e, err := endpoint.Parse(entry.Value())
+	e, err := endpoint.Restore(entry.Value())
 	if err != nil {
 		return nil, 0, fmt.Errorf("stored endpoint %s: %w", key, err)
 	}
@@ -131,7 +131,7 @@ func (c *Catalogue) watch(ctx context.Context, registry *endpoint.Registry, read
 }
 
 func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry jetstream.KeyValueEntry) {
-	key, status, err := parseEndpointKey(entry.Key())
+	key, status, err := ParseEndpointKey(entry.Key())
 	if err != nil {
 		c.logger.WarnContext(ctx, "foreign entry among the endpoints", slog.Any("error", err))
 		return
@@ -150,7 +150,7 @@ func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry
 	case removed:
 		registry.Delete(key)
 	default:
-		e, err := endpoint.Parse(entry.Value())
+		e, err := endpoint.Restore(entry.Value())
 		if err != nil {
 			// The last good document stays in force: a bad one must not stop deliveries.
 			c.logger.ErrorContext(ctx, "stored endpoint document is not valid; the one before stays in force",

@@ -107,13 +107,16 @@ func TestSiblingLoggersDoNotMix(t *testing.T) {
 func TestHandleLeavesTheRecordAlone(t *testing.T) {
 	var first, second bytes.Buffer
 	record := slog.Record{Message: "m"}
-	for i := range 5 { // five attributes stand in the record itself, further ones in a slice
+	// A copy of a record shares the slice with its later attributes, and slog marks
+	// with !BUG what two handlers have added there without cloning.
+	for i := range 10 {
 		record.AddAttrs(slog.Int("n", i))
 	}
-	require.NoError(t, NewLogger(&first, FormatJSON, slog.LevelInfo).Handler().Handle(insideSpan(), record))
-	require.NoError(t, NewLogger(&second, FormatText, slog.LevelInfo).Handler().Handle(context.Background(), record))
-	assert.Contains(t, first.String(), insideTraceID)
-	assert.NotContains(t, second.String(), "trace_id")
+	for _, b := range []*bytes.Buffer{&first, &second} {
+		require.NoError(t, NewLogger(b, FormatText, slog.LevelInfo).Handler().Handle(insideSpan(), record))
+	}
+	assert.NotContains(t, second.String(), "!BUG")
+	assert.Equal(t, first.String(), second.String())
 }
 
 func TestLoggerFormatAndLevel(t *testing.T) {

@@ -70,18 +70,21 @@ func TestRecorderKeepsWholeSpan(t *testing.T) {
 	})
 }
 
+// In a bubble every span has the same start, so that the order is the ring's.
 func TestRecorderForgetsTheOldest(t *testing.T) {
-	r := NewRecorder(3)
-	tracer := newTracer(t, r)
-	for i := range 5 {
-		_, s := tracer.Start(t.Context(), strconv.Itoa(i))
-		s.End()
-	}
-	assert.Equal(t, []string{"2", "3", "4"}, names(r.Spans()))
-	assert.Equal(t, uint64(2), r.Evicted())
-	require.NoError(t, r.ForceFlush(t.Context()))
-	require.NoError(t, r.Shutdown(t.Context()))
-	assert.Len(t, r.Spans(), 3, "still readable after shutdown")
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRecorder(3)
+		tracer := newTracer(t, r)
+		for i := range 5 {
+			_, s := tracer.Start(t.Context(), strconv.Itoa(i))
+			s.End()
+		}
+		assert.Equal(t, []string{"2", "3", "4"}, names(r.Spans()))
+		assert.Equal(t, uint64(2), r.Evicted())
+		require.NoError(t, r.ForceFlush(t.Context()))
+		require.NoError(t, r.Shutdown(t.Context()))
+		assert.Len(t, r.Spans(), 3, "still readable after shutdown")
+	})
 }
 
 func TestRecorderDefaultLimit(t *testing.T) {

@@ -1,0 +1,285 @@
+package dispatcher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/stream"
+)
+
+var propagator = propagation.TraceContext{}
+
+// accept takes one message from a fetch loop. It must not block.
+func (d *Dispatcher) accept(msg jetstream.Msg) {
+	if d.stopping.Load() {
+		d.giveBack(msg, 0)
+		d.slots.Release(1)
+		return
+	}
+	signed, err := stream.ParseSigned(msg.Subject(), msg.Headers(), msg.Data())
+	if err != nil {
+		d.working.Go(func() { d.refuse(msg, err) })
+		return
+	}
+	h := &held{msg: msg, signed: signed, again: 1}
+	if meta, err := msg.Metadata(); err == nil {
+		h.again = meta.NumDelivered
+	}
+	d.holding.add(h)
+	limit := defaultConcurrency
+	if to, ok := d.endpoints.Get(signed.Delivery.Endpoint); ok {
+		limit = to.Limits.Concurrency
+	}
+	if !d.lanes.offer(h, limit, time.Now(), func(at *lane) { d.working.Go(func() { d.work(h.signed.Delivery.Endpoint, at) }) }) {
+		d.working.Go(func() { d.overflow(h) })
+	}
+}
+
+// defaultConcurrency serves an endpoint that is not known yet.
+const defaultConcurrency = 8
+
+// work sends one endpoint's messages one after the other.
+func (d *Dispatcher) work(key endpoint.Key, at *lane) {
+	var took time.Duration
+	for {
+		began := time.Now()
+		h := d.lanes.next(key, at, took, began)
+		if h == nil {
+			return
+		}
+		d.attempt(d.life, h)
+		took = max(time.Since(began), 1)
+	}
+}
+
+// release ends the responsibility for a message.
+func (d *Dispatcher) release(h *held) {
+	d.holding.remove(h)
+	d.slots.Release(1)
+}
+
+func (d *Dispatcher) giveBack(msg jetstream.Msg, after time.Duration) {
+	if err := msg.NakWithDelay(after); err != nil {
+		d.logger.Warn("could not give a delivery back; it comes again by itself", slog.Any("error", err))
+	}
+}
+
+// attempt carries one message to its verdict and hands it on to be settled.
+func (d *Dispatcher) attempt(ctx context.Context, h *held) {
+	del := h.signed.Delivery
+	if d.stopping.Load() {
+		d.giveBack(h.msg, 0)
+		d.release(h)
+		return
+	}
+	switch d.ledger.begin(del) {
+	case finished:
+		d.swallow(ctx, h, "finished here")
+		return
+	case busy:
+		d.meters.repeats.Add(ctx, 1)
+		d.giveBack(h.msg, time.Second)
+		d.release(h)
+		return
+	case fresh:
+	}
+	if h.again > 1 && d.movedOn(ctx, h) {
+		d.ledger.end(del, false)
+		d.swallow(ctx, h, "scheduled before")
+		return
+	}
+	ctx = propagator.Extract(ctx, propagation.MapCarrier{"traceparent": h.signed.Trace, "tracestate": h.signed.TraceState})
+	ctx, span := d.tracer.Start(ctx, "deliver "+del.Endpoint.String(), d.spanOptions(h)...)
+	r := &result{held: h, began: time.Now()}
+	r.to, r.known = d.endpoint(ctx, del.Endpoint, r)
+	if r.known {
+		d.send(ctx, r)
+	}
+	r.took = time.Since(r.began)
+	d.judge(ctx, span, r)
+	// The lane is free for its next request while this one is settled; the slot is not.
+	d.working.Go(func() {
+		defer d.release(h)
+		defer span.End()
+		d.settle(ctx, r)
+	})
+}
+
+// swallow acks a message whose work has been done before.
+func (d *Dispatcher) swallow(ctx context.Context, h *held, why string) {
+	d.meters.repeats.Add(ctx, 1)
+	d.logger.DebugContext(ctx, "delivery came again and is not sent again", slog.String("delivery", string(h.signed.Delivery.ID)), slog.String("why", why))
+	if err := h.msg.Ack(); err != nil {
+		d.logger.WarnContext(ctx, "could not acknowledge", slog.Any("error", err))
+	}
+	d.release(h)
+}
+
+// movedOn reports whether a message that is handed out again has a successor: a dispatcher scheduled it and went down
+// before its ack. Sending it would put the delivery in two places.
+func (d *Dispatcher) movedOn(ctx context.Context, h *held) bool {
+	del := h.signed.Delivery
+	data, found, err := d.topology.Scheduled(ctx, d.retries, stream.ScheduleSubject(del.Endpoint, del.ID, d.topology.Partitions))
+	if err != nil || !found {
+		return false // at least once: when in doubt, send
+	}
+	record, err := delivery.ParseRetry(data)
+	if err != nil {
+		return false
+	}
+	return record.Attempt > del.Attempt || (record.Attempt == del.Attempt && record.Resigned > del.Resigned)
+}
+
+func (d *Dispatcher) spanOptions(h *held) []trace.SpanStartOption {
+	del := h.signed.Delivery
+	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+		attribute.String("messaging.system", "nats"), attribute.String("messaging.operation.type", "process"),
+		attribute.String("handfast.delivery", string(del.ID)), attribute.Int("handfast.attempt", del.Attempt),
+		attribute.String("handfast.endpoint", del.Endpoint.String()), attribute.String("cloudevents.event_type", h.signed.Type),
+		attribute.String("cloudevents.event_id", h.signed.ID),
+		attribute.Float64("handfast.signature.age", time.Since(h.signed.SignedAt).Seconds()),
+		attribute.String("handfast.dispatcher", d.config.ID))}
+	if h.signed.Previous != "" {
+		before := trace.SpanContextFromContext(propagator.Extract(context.Background(), propagation.MapCarrier{"traceparent": h.signed.Previous}))
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: before, Attributes: []attribute.KeyValue{attribute.String("handfast.link", "attempt before")}}))
+	}
+	return options
+}
+
+// endpoint finds where a delivery goes; when it may not go anywhere, the verdict is set.
+func (d *Dispatcher) endpoint(ctx context.Context, key endpoint.Key, r *result) (endpoint.Registered, bool) {
+	to, ok := d.endpoints.Get(key)
+	if !ok {
+		e, revision, err := d.catalogue.Get(ctx, key)
+		switch {
+		case errors.Is(err, stream.ErrNoEndpoint):
+			r.verdict = ours(delivery.Gone, "endpoint "+key.String()+" has been deleted", "")
+			return to, false
+		case err != nil:
+			r.verdict = ours(delivery.LaneFull, "endpoint "+key.String()+" could not be read: "+err.Error(), "")
+			return to, false
+		}
+		to = endpoint.Registered{Endpoint: e, Revision: revision}
+	}
+	if to.Disabled() {
+		r.verdict = ours(delivery.Gone, "endpoint "+key.String()+" is disabled: "+to.Status.Disabled.Reason, "Apply its document again to enable it, then replay the dead letter")
+		r.disabled = true
+		return to, false
+	}
+	return to, true
+}
+
+// send makes the POST, unless the signature is too old or there is nobody to be.
+func (d *Dispatcher) send(ctx context.Context, r *result) {
+	signed, to := r.signed, r.to
+	if age := r.began.Sub(signed.SignedAt); age > d.config.Freshness || age < -d.config.Freshness {
+		r.verdict = ours(delivery.StaleSignature, "the signature is "+age.Round(time.Second).String()+" old", "")
+		if age < 0 {
+			d.logger.WarnContext(ctx, "a signature comes from the future: the clocks of signer and dispatcher differ", slog.Duration("by", -age))
+		}
+		return
+	}
+	target, failure := d.target(to)
+	if failure != nil {
+		r.verdict = *failure
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, to.Limits.Timeout)
+	defer cancel()
+	response, err := d.pool.Do(ctx, target, &mtls.Request{
+		Method: "POST", Path: to.URL.RequestURI(), Host: to.URL.Host, Header: signed.Header, Body: signed.Body,
+	})
+	r.fill(target, response, err)
+}
+
+func (d *Dispatcher) target(to endpoint.Registered) (mtls.Target, *delivery.Verdict) {
+	source, ok := d.identities[to.TLS.Identity]
+	if !ok {
+		v := ours(delivery.NoIdentity, "this dispatcher has no identity named "+to.TLS.Identity, "Add it to the dispatcher's configuration, or name another one in the endpoint's tls.identity")
+		return mtls.Target{}, &v
+	}
+	trust, err := mtls.NewTrust(to.TLS.Trust.Roots, to.TLS.Trust.Pins)
+	if err != nil {
+		v := ours(delivery.ServerCertificateUntrusted, "the trust of endpoint "+to.Key().String()+" cannot be used: "+err.Error(), "Mend the endpoint's tls.trust")
+		return mtls.Target{}, &v
+	}
+	target := mtls.Target{Authority: to.Authority(), ServerName: to.TLS.ServerName, Identity: source, Trust: trust}
+	switch to.TLS.Mutual {
+	case endpoint.Required:
+		target.Mutual = mtls.Required
+	case endpoint.Requested:
+		target.Mutual = mtls.Requested
+	}
+	return target, nil
+}
+
+// overflow sends a message whose lane has no room the way of a retry that costs no attempt, so that it waits in the
+// broker and not in the way of others.
+func (d *Dispatcher) overflow(h *held) {
+	defer d.release(h)
+	r := &result{held: h, began: time.Now(), verdict: ours(delivery.LaneFull, "the lane of this endpoint is full", "")}
+	ctx := propagator.Extract(d.life, propagation.MapCarrier{"traceparent": h.signed.Trace, "tracestate": h.signed.TraceState})
+	ctx, span := d.tracer.Start(ctx, "deliver "+h.signed.Delivery.Endpoint.String(), d.spanOptions(h)...)
+	defer span.End()
+	if d.ledger.begin(h.signed.Delivery) != fresh {
+		d.giveBack(h.msg, time.Second)
+		return
+	}
+	d.judge(ctx, span, r)
+	d.settle(ctx, r)
+}
+
+// refuse keeps a message that no signer of ours wrote, and goes on.
+func (d *Dispatcher) refuse(msg jetstream.Msg, cause error) {
+	defer d.slots.Release(1)
+	ctx := d.life
+	d.logger.ErrorContext(ctx, "foreign message among the deliveries", slog.String("subject", msg.Subject()), slog.Any("error", cause))
+	letter, err := json.Marshal(delivery.DeadLetter{
+		Subject: msg.Subject(), Reasons: []string{cause.Error()}, Header: map[string][]string(msg.Headers()), Body: delivery.NewBody(msg.Data()), At: time.Now().UTC(),
+	})
+	if err == nil {
+		_, err = d.publisher.Send(&nats.Msg{Subject: stream.DeadLetterSubject(endpoint.Key{}), Data: letter}, "").Wait(ctx)
+	}
+	if err != nil {
+		d.logger.ErrorContext(ctx, "could not store a dead letter; trying again", slog.Any("error", err))
+		d.giveBack(msg, 2*time.Second)
+		return
+	}
+	if err := msg.Ack(); err != nil {
+		d.logger.WarnContext(ctx, "could not acknowledge", slog.Any("error", err))
+	}
+}
+
+func ours(outcome delivery.Outcome, detail, advice string) delivery.Verdict {
+	return delivery.Verdict{Outcome: outcome, Origin: delivery.Ours, Detail: detail, Advice: advice}
+}
+
+// judge writes the verdict into the span and the metrics.
+func (d *Dispatcher) judge(ctx context.Context, span trace.Span, r *result) {
+	span.SetAttributes(attribute.String("handfast.outcome", r.verdict.Outcome.String()), attribute.String("handfast.origin", r.verdict.Origin.String()))
+	if r.verdict.Outcome != delivery.Delivered {
+		span.SetStatus(codes.Error, r.verdict.Detail)
+	}
+	if r.handshake.IsValid() && r.reused {
+		span.AddLink(trace.Link{SpanContext: r.handshake, Attributes: []attribute.KeyValue{attribute.String("handfast.link", "handshake of the connection")}})
+	}
+	outcome := outcomeLabel(r.verdict.Outcome)
+	d.meters.attempts.Add(ctx, 1, outcome)
+	d.meters.duration.Record(ctx, r.took.Seconds(), outcome)
+	if r.verdict.Outcome == delivery.Delivered {
+		d.meters.latency.Record(ctx, time.Since(r.signed.Delivery.First).Seconds())
+	}
+}

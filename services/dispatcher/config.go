@@ -1,0 +1,83 @@
+package dispatcher
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/handfast/handfast/pkg/mtls"
+)
+
+// Config is what an operator chooses.
+type Config struct {
+	// ID names this dispatcher among the others, and is a NATS subject token. Required, unique.
+	ID string
+	// Slots is how many messages are held at a time. Default 4096.
+	Slots int
+	// Freshness is how old a signature may be when it is sent. Default 2 min.
+	Freshness time.Duration
+	// LeaseTTL is how long the others count this dispatcher in after its last sign of life. Default 10 s.
+	LeaseTTL time.Duration
+	// SweepInterval is how often stuck schedules are looked for. Default 1 min.
+	SweepInterval time.Duration
+	// FetchWait is how long a pull stays with the broker. Default 5 s.
+	FetchWait time.Duration
+	// DrainTimeout bounds how long a stopping dispatcher waits for answers. Default 30 s.
+	DrainTimeout time.Duration
+	// Connections are the bounds of the connection pool and the address policy. Its providers are filled in.
+	Connections mtls.Options
+}
+
+func (c Config) fill() Config {
+	number := func(n *int, fallback int) {
+		if *n <= 0 {
+			*n = fallback
+		}
+	}
+	duration := func(d *time.Duration, fallback time.Duration) {
+		if *d <= 0 {
+			*d = fallback
+		}
+	}
+	number(&c.Slots, 4096)
+	duration(&c.Freshness, 2*time.Minute)
+	duration(&c.LeaseTTL, 10*time.Second)
+	duration(&c.SweepInterval, time.Minute)
+	duration(&c.FetchWait, 5*time.Second)
+	duration(&c.DrainTimeout, 30*time.Second)
+	return c
+}
+
+// Dependencies are what the process around it provides. All are required.
+type Dependencies struct {
+	NATS *nats.Conn
+	// Identities are the client certificates by the name that endpoints use.
+	Identities     map[string]mtls.Source
+	Logger         *slog.Logger
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
+}
+
+var token = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func check(c Config, d Dependencies) error {
+	var problems []error
+	if !token.MatchString(c.ID) {
+		problems = append(problems, fmt.Errorf("dispatcher: id %q must be 1 to 64 letters, digits, '-' or '_'", c.ID))
+	}
+	for name, absent := range map[string]bool{
+		"NATS": d.NATS == nil, "Logger": d.Logger == nil, "TracerProvider": d.TracerProvider == nil,
+		"MeterProvider": d.MeterProvider == nil, "Identities": len(d.Identities) == 0,
+	} {
+		if absent {
+			problems = append(problems, fmt.Errorf("dispatcher: Dependencies.%s is missing", name))
+		}
+	}
+	return errors.Join(problems...)
+}

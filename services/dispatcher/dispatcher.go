@@ -1,0 +1,188 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/stream"
+)
+
+const scope = "github.com/handfast/handfast/services/dispatcher"
+
+// Dispatcher is one instance of the service. Any number run side by side and share the partitions.
+type Dispatcher struct {
+	config     Config
+	logger     *slog.Logger
+	tracer     trace.Tracer
+	meters     meters
+	js         jetstream.JetStream
+	topology   stream.Topology
+	publisher  *stream.Publisher
+	retries    jetstream.Stream
+	partitions []jetstream.Consumer
+	catalogue  *stream.Catalogue
+	endpoints  endpoint.Registry
+	members    *stream.Membership
+	pool       *mtls.Pool
+	identities map[string]mtls.Source
+	slots      *stream.Slots
+	lanes      lanes
+	ledger     *ledger
+	holding    holding
+	ready      atomic.Bool
+	stopping   atomic.Bool
+	working    sync.WaitGroup
+	// life outlives Run's context by the drain; attempts and settlements run under it.
+	life context.Context //nolint:containedctx // one per Run, replaced before any use
+}
+
+type meters struct {
+	attempts metric.Int64Counter
+	duration metric.Float64Histogram
+	latency  metric.Float64Histogram
+	repeats  metric.Int64Counter
+}
+
+// New binds to the streams that `handfast topology apply` has made. The error says what is missing.
+func New(ctx context.Context, config Config, deps Dependencies) (*Dispatcher, error) {
+	if err := check(config, deps); err != nil {
+		return nil, err
+	}
+	config = config.fill()
+	config.Connections.TracerProvider, config.Connections.MeterProvider = deps.TracerProvider, deps.MeterProvider
+	d := &Dispatcher{
+		config: config, logger: deps.Logger, tracer: deps.TracerProvider.Tracer(scope), identities: deps.Identities,
+		slots: stream.NewSlots(config.Slots), ledger: newLedger(ledgerSize), life: ctx,
+	}
+	d.lanes.most, d.holding.every = config.Slots, stream.AckWait/3
+	var err error
+	if d.pool, err = mtls.NewPool(config.Connections); err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", err)
+	}
+	if d.js, err = jetstream.New(deps.NATS); err != nil {
+		return nil, fmt.Errorf("dispatcher: open JetStream: %w", err)
+	}
+	if d.publisher, err = stream.NewPublisher(deps.NATS); err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", err)
+	}
+	if err := d.bind(ctx); err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", err)
+	}
+	return d, d.instrument(deps.MeterProvider.Meter(scope))
+}
+
+func (d *Dispatcher) bind(ctx context.Context) (err error) {
+	if d.topology, err = stream.LoadTopology(ctx, d.js); err != nil {
+		return err //nolint:wrapcheck // says what and where already
+	}
+	if d.retries, err = d.js.Stream(ctx, stream.Retries); err != nil {
+		return fmt.Errorf("look up stream %s: %w", stream.Retries, err)
+	}
+	d.partitions = make([]jetstream.Consumer, d.topology.Partitions)
+	for p := range d.partitions {
+		if d.partitions[p], err = d.js.Consumer(ctx, stream.Deliveries, stream.PartitionConsumer(p)); err != nil {
+			return fmt.Errorf("bind to partition %d of stream %s: %w", p, stream.Deliveries, err)
+		}
+	}
+	if d.catalogue, err = d.topology.OpenCatalogue(ctx, d.js, d.logger); err != nil {
+		return err //nolint:wrapcheck // says what and where already
+	}
+	d.members, err = stream.Join(ctx, d.js, d.config.ID, d.config.LeaseTTL, d.logger)
+	return err //nolint:wrapcheck // says what and where already
+}
+
+func (d *Dispatcher) instrument(meter metric.Meter) error {
+	var errs [5]error
+	d.meters.attempts, errs[0] = meter.Int64Counter("handfast.attempts", metric.WithDescription("Attempts that ended, by outcome"))
+	d.meters.duration, errs[1] = meter.Float64Histogram("handfast.attempt.duration", metric.WithUnit("s"), metric.WithDescription("Time from sending to the answer"))
+	d.meters.latency, errs[2] = meter.Float64Histogram("handfast.delivery.latency", metric.WithUnit("s"), metric.WithDescription("Time from storing the event to its delivery"))
+	d.meters.repeats, errs[3] = meter.Int64Counter("handfast.repeats", metric.WithDescription("Messages that the broker handed out again and that were not sent again"))
+	_, errs[4] = meter.Int64ObservableGauge("handfast.lanes", metric.WithDescription("Endpoints with deliveries in this dispatcher"),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(d.lanes.count()))
+			return nil
+		}))
+	return errors.Join(errs[:]...)
+}
+
+// Ready reports whether the endpoints have been read and work is being done.
+func (d *Dispatcher) Ready() bool { return d.ready.Load() }
+
+// Run works until ctx ends, then lets answers come in within DrainTimeout, gives the rest back and returns.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	d.life = life
+	var background, loops sync.WaitGroup
+	defer background.Wait()
+	defer end()
+	known := make(chan struct{})
+	background.Go(func() { d.catalogue.Follow(life, &d.endpoints, func() { close(known) }) })
+	background.Go(func() { d.holding.run(life) })
+	select {
+	case <-known:
+	case <-ctx.Done():
+		return nil
+	}
+	loops.Go(func() { d.members.Run(ctx) })
+	loops.Go(func() { d.sweep(ctx) })
+	for p := range d.partitions {
+		loops.Go(func() { d.pull(ctx, p) })
+	}
+	d.ready.Store(true)
+	d.logger.InfoContext(ctx, "dispatcher is working", slog.Int("endpoints", d.endpoints.Len()), slog.Int("partitions", len(d.partitions)))
+	<-ctx.Done()
+	d.ready.Store(false)
+	d.stopping.Store(true)
+	// Attempts under way may finish; what has not begun goes back at once.
+	cut := time.AfterFunc(d.config.DrainTimeout, end)
+	defer cut.Stop()
+	loops.Wait()
+	d.working.Wait()
+	d.pool.Close()
+	return nil
+}
+
+func (d *Dispatcher) pull(ctx context.Context, p int) {
+	loop := &stream.Loop{
+		Consumer: d.partitions[p], Slots: d.slots, Batch: 64, Wait: d.config.FetchWait, Logger: d.logger,
+		Priority: func() int { return d.members.Rank(p) }, Wake: d.members.Changed, Handle: d.accept,
+	}
+	loop.Run(ctx)
+}
+
+// sweep frees the schedules of this dispatcher's partitions that a full store has held up.
+func (d *Dispatcher) sweep(ctx context.Context) {
+	tick := time.NewTicker(d.config.SweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for p := range d.partitions {
+			if d.members.Rank(p) != 0 {
+				continue
+			}
+			freed, err := d.topology.Sweep(ctx, d.retries, d.js, p, time.Now())
+			if err != nil && ctx.Err() == nil {
+				d.logger.WarnContext(ctx, "cannot look for stuck retries", slog.Int("partition", p), slog.Any("error", err))
+			}
+			if freed > 0 {
+				d.logger.WarnContext(ctx, "freed retries that were overdue; the store was probably full when they were due",
+					slog.Int("partition", p), slog.Int("retries", freed))
+			}
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package dispatcher
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/stream"
+)
+
+// held is a message that this dispatcher answers for. It owns one slot.
+type held struct {
+	msg    jetstream.Msg
+	signed stream.Signed
+	// again counts how often the broker has handed the message out, from 1.
+	again uint64
+}
+
+const (
+	// laneTime is how many seconds of work may wait in a lane: a fast endpoint may queue much, a slow one little, so
+	// that slow ones cannot fill the dispatcher.
+	laneTime = 2 * time.Second
+	// firstLatency is what is assumed of an endpoint before its first answer.
+	firstLatency = 50 * time.Millisecond
+)
+
+// lanes are the queues of this dispatcher, one per endpoint that has something waiting. A lane goes when it is empty.
+type lanes struct {
+	most int // the dispatcher's slots
+
+	mu   sync.Mutex
+	open map[endpoint.Key]*lane
+}
+
+type lane struct {
+	queue   []*held
+	active  int
+	limit   int
+	latency time.Duration // moving average
+	last    time.Time     // when an attempt last ended, or the lane opened
+}
+
+// offer queues h, and starts a worker when the endpoint's concurrency allows. False means that the lane is full.
+func (l *lanes) offer(h *held, limit int, now time.Time, work func(*lane)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := h.signed.Delivery.Endpoint
+	at := l.open[key]
+	if at == nil {
+		if l.open == nil {
+			l.open = make(map[endpoint.Key]*lane)
+		}
+		at = &lane{latency: firstLatency, last: now}
+		l.open[key] = at
+	}
+	at.limit = limit
+	if len(at.queue)+at.active >= at.room(now, l.most) {
+		return false
+	}
+	at.queue = append(at.queue, h)
+	if at.active < at.limit {
+		at.active++
+		work(at)
+	}
+	return true
+}
+
+// room is how many messages the lane may hold: what it can send within laneTime, and at least its concurrency.
+func (l *lane) room(now time.Time, most int) int {
+	latency := l.latency
+	if l.active >= l.limit {
+		latency = max(latency, now.Sub(l.last)) // nothing has come back for so long
+	}
+	waiting := int(laneTime * time.Duration(l.limit) / max(latency, time.Microsecond))
+	return max(l.limit, min(most, l.limit+waiting))
+}
+
+// next takes the oldest message; nil means that the worker is done. took is the duration of the attempt before, 0 at the
+// first.
+func (l *lanes) next(key endpoint.Key, at *lane, took time.Duration, now time.Time) *held {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if took > 0 {
+		at.latency += (took - at.latency) / 8
+		at.last = now
+	}
+	if len(at.queue) > 0 && at.active <= at.limit {
+		h := at.queue[0]
+		at.queue[0] = nil
+		at.queue = at.queue[1:]
+		return h
+	}
+	at.active--
+	if at.active == 0 && len(at.queue) == 0 && l.open[key] == at {
+		delete(l.open, key)
+	}
+	return nil
+}
+
+func (l *lanes) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
+}
+
+// holding tells the broker, well within AckWait, that held messages are still worked on.
+type holding struct {
+	every time.Duration
+
+	mu   sync.Mutex
+	msgs map[*held]struct{}
+}
+
+func (h *holding) add(m *held) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.msgs == nil {
+		h.msgs = make(map[*held]struct{})
+	}
+	h.msgs[m] = struct{}{}
+}
+
+func (h *holding) remove(m *held) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.msgs, m)
+}
+
+func (h *holding) run(ctx context.Context) {
+	tick := time.NewTicker(h.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		h.mu.Lock()
+		now := make([]*held, 0, len(h.msgs))
+		for m := range h.msgs {
+			now = append(now, m)
+		}
+		h.mu.Unlock()
+		for _, m := range now {
+			_ = m.msg.InProgress() // a failure only means that another dispatcher may begin; the ledger knows
+		}
+	}
+}
+
+// ledgerSize is how many finished deliveries are remembered, about 100 bytes each.
+const ledgerSize = 65_536
+
+// ledger remembers which attempts this dispatcher has finished and which are under way, so that a message that the
+// broker hands out again, because an ack was lost or late, does not become a second POST. It is two generations of a
+// map: a bound without a clock.
+type ledger struct {
+	size int
+
+	mu         sync.Mutex
+	young, old map[delivery.ID]int
+	underway   map[delivery.ID]struct{}
+}
+
+func newLedger(size int) *ledger {
+	return &ledger{size: size, young: make(map[delivery.ID]int), underway: make(map[delivery.ID]struct{})}
+}
+
+// entry is what the ledger says about an attempt.
+type entry uint8
+
+const (
+	fresh    entry = iota + 1 // not known: it is now under way
+	busy                      // the delivery is under way
+	finished                  // this attempt, or a later one, has ended
+)
+
+func (l *ledger) begin(d delivery.Delivery) entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if max(l.young[d.ID], l.old[d.ID]) >= d.Attempt {
+		return finished
+	}
+	if _, ok := l.underway[d.ID]; ok {
+		return busy
+	}
+	l.underway[d.ID] = struct{}{}
+	return fresh
+}
+
+// end closes what begin opened. counted is false when the attempt was not made or could not be settled.
+func (l *ledger) end(d delivery.Delivery, counted bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.underway, d.ID)
+	if !counted {
+		return
+	}
+	l.young[d.ID] = d.Attempt
+	if len(l.young) >= l.size/2 {
+		l.old, l.young = l.young, make(map[delivery.ID]int)
+	}
+}

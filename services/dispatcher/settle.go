@@ -1,0 +1,200 @@
+package dispatcher
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/receipt"
+	"github.com/handfast/handfast/pkg/stream"
+)
+
+// settle stores what happened and what comes next, and only then acks. It goes on trying while the broker is away; when
+// the dispatcher ends first, the message is not acked and another one repeats the attempt.
+func (d *Dispatcher) settle(ctx context.Context, r *result) {
+	del := r.signed.Delivery
+	step := d.policy(r).Next(del, r.verdict, time.Now())
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := d.store(ctx, r, step)
+		if err == nil {
+			break
+		}
+		d.logger.WarnContext(ctx, "the result of an attempt could not be stored; trying again",
+			slog.String("delivery", string(del.ID)), slog.String("outcome", r.verdict.Outcome.String()), slog.Any("error", err))
+		select {
+		case <-time.After(pause):
+			continue
+		case <-ctx.Done():
+		}
+		d.ledger.end(del, false)
+		return
+	}
+	d.report(ctx, r, step)
+	d.ledger.end(del, r.verdict.Outcome.Turn() != delivery.TurnSign)
+	if r.verdict.Outcome != delivery.Delivered {
+		if err := r.msg.Ack(); err != nil {
+			d.logger.WarnContext(ctx, "could not acknowledge", slog.Any("error", err))
+		}
+		return
+	}
+	// A lost ack would become a second POST, by another dispatcher perhaps: wait until the broker has it.
+	acking, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := r.msg.DoubleAck(acking); err != nil {
+		d.logger.WarnContext(ctx, "delivered, but the broker did not confirm the ack; a repetition is swallowed here",
+			slog.String("delivery", string(del.ID)), slog.Any("error", err))
+	}
+}
+
+func (d *Dispatcher) policy(r *result) delivery.Policy {
+	policy := delivery.Policy{Horizon: stream.Horizon, Schedule: endpoint.StandardSchedule()}
+	if r.to.Endpoint != nil {
+		policy.Schedule = r.to.Retry.Schedule
+	}
+	return policy
+}
+
+// store publishes the receipt and the next place of the delivery, and waits for both.
+func (d *Dispatcher) store(ctx context.Context, r *result, step delivery.Step) error {
+	var pending []stream.Pending
+	next, err := d.next(ctx, r, step)
+	if err != nil {
+		return err
+	}
+	if next != nil {
+		pending = append(pending, d.publisher.Send(next.msg, next.id))
+	}
+	if r.verdict.Outcome.Turn() != delivery.TurnSign { // nothing was attempted
+		data, err := json.Marshal(d.receipt(ctx, r, step))
+		if err != nil {
+			return fmt.Errorf("write receipt: %w", err)
+		}
+		pending = append(pending, d.publisher.Send(&nats.Msg{Subject: stream.ReceiptSubject(r.signed.Delivery.Endpoint), Data: data}, ""))
+	}
+	for _, p := range pending {
+		if _, err := p.Wait(ctx); err != nil {
+			return err //nolint:wrapcheck // says what and where already
+		}
+	}
+	if step.Action == delivery.Disable && !r.disabled && r.known {
+		return d.disable(ctx, r)
+	}
+	return nil
+}
+
+type outgoing struct {
+	msg *nats.Msg
+	id  string
+}
+
+// next is the message that takes the delivery to its next place; nil when it is done.
+func (d *Dispatcher) next(ctx context.Context, r *result, step delivery.Step) (*outgoing, error) {
+	del := r.signed.Delivery
+	switch step.Action {
+	case delivery.Finish:
+		return nil, nil //nolint:nilnil // done: no next place
+	case delivery.Schedule:
+		previous := r.signed.Previous
+		if r.verdict.Outcome.Turn() != delivery.TurnSign {
+			carrier := propagation.MapCarrier{}
+			propagator.Inject(ctx, carrier)
+			previous = carrier["traceparent"]
+		}
+		msg, id, err := d.topology.ScheduleMessage(delivery.NewRetry(del, step, r.verdict.Outcome, previous), step.At, r.signed.Trace)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // says what already
+		}
+		return &outgoing{msg: msg, id: id}, nil
+	case delivery.Bury, delivery.Disable:
+		outcome := r.verdict.Outcome
+		letter := delivery.DeadLetter{
+			Tenant: del.Endpoint.Tenant, Endpoint: del.Endpoint.Name, Delivery: del.ID, Attempt: del.Attempt, Event: del.Event,
+			Outcome: &outcome, Reasons: reasons(step, r.verdict), URL: origin(r.to), Header: r.signed.Header,
+			Body: delivery.NewBody(r.signed.Body), First: del.First, At: time.Now().UTC(),
+		}
+		data, err := json.Marshal(letter)
+		if err != nil {
+			return nil, fmt.Errorf("write dead letter: %w", err)
+		}
+		return &outgoing{msg: &nats.Msg{Subject: stream.DeadLetterSubject(del.Endpoint), Data: data}, id: fmt.Sprintf("%s.%d", del.ID, del.Attempt)}, nil
+	}
+	return nil, fmt.Errorf("no rule for action %d", step.Action)
+}
+
+func reasons(step delivery.Step, v delivery.Verdict) []string {
+	all := []string{step.Reason}
+	if v.Advice != "" {
+		all = append(all, v.Advice)
+	}
+	return all
+}
+
+// origin is the part of an endpoint's URL that is no secret.
+func origin(to endpoint.Registered) string {
+	if to.Endpoint == nil {
+		return ""
+	}
+	return "https://" + to.Authority()
+}
+
+func (d *Dispatcher) receipt(ctx context.Context, r *result, step delivery.Step) receipt.Receipt {
+	del, v := r.signed.Delivery, r.verdict
+	out := receipt.Receipt{
+		Delivery: del.ID, Tenant: del.Endpoint.Tenant, Endpoint: del.Endpoint.Name, Attempt: del.Attempt,
+		Event:   receipt.Event{Sequence: del.Event, Type: r.signed.Type, Source: r.signed.Source, ID: r.signed.ID},
+		Outcome: v.Outcome, Origin: v.Origin, Status: v.Status, Detail: v.Detail, Advice: v.Advice, URL: origin(r.to),
+		First: del.First, SignedAt: r.signed.SignedAt, At: r.began.UTC(), Duration: r.took, Keys: r.signed.Keys,
+		Reused: r.reused, Proof: r.proof, Dispatcher: d.config.ID,
+	}
+	if step.Action == delivery.Schedule {
+		at := step.At.UTC()
+		out.Next = &at
+	}
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		out.Trace = span.TraceID().String()
+	}
+	return out
+}
+
+// disable switches an endpoint off because its receiver said so. It names the revision of the document, so that
+// applying it again switches it on.
+func (d *Dispatcher) disable(ctx context.Context, r *result) error {
+	key := r.signed.Delivery.Endpoint
+	err := d.catalogue.Disable(ctx, key, endpoint.Disabled{At: time.Now().UTC(), Reason: r.verdict.Detail, Revision: r.to.Revision})
+	if err != nil {
+		return err //nolint:wrapcheck // says what and where already
+	}
+	d.logger.WarnContext(ctx, "endpoint disabled: its receiver wants nothing more", slog.String("endpoint", key.String()), slog.String("detail", r.verdict.Detail))
+	return nil
+}
+
+// report tells people about what went wrong, with what to do.
+func (d *Dispatcher) report(ctx context.Context, r *result, step delivery.Step) {
+	if r.verdict.Outcome == delivery.Delivered {
+		return
+	}
+	level := slog.LevelInfo
+	if r.verdict.Outcome.Hold() || step.Action == delivery.Bury || step.Action == delivery.Disable {
+		level = slog.LevelWarn
+	}
+	attributes := []slog.Attr{
+		slog.String("delivery", string(r.signed.Delivery.ID)), slog.String("endpoint", r.signed.Delivery.Endpoint.String()),
+		slog.Int("attempt", r.signed.Delivery.Attempt), slog.String("outcome", r.verdict.Outcome.String()),
+		slog.String("detail", r.verdict.Detail),
+	}
+	if r.verdict.Advice != "" {
+		attributes = append(attributes, slog.String("advice", r.verdict.Advice))
+	}
+	if step.Action == delivery.Schedule {
+		attributes = append(attributes, slog.Time("next", step.At))
+	}
+	d.logger.LogAttrs(ctx, level, "delivery not made", attributes...)
+}

@@ -1,0 +1,54 @@
+package signer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/handfast/handfast/pkg/signature"
+)
+
+// Config is what an operator chooses.
+type Config struct {
+	// Concurrency is how many events and retries are worked on at a time. Default 256.
+	Concurrency int
+	// FetchWait is how long a pull stays with the broker. Default 5 s.
+	FetchWait time.Duration
+	// Vault opens the signing keys.
+	Vault signature.Vault
+}
+
+func (c Config) fill() Config {
+	if c.Concurrency <= 0 {
+		c.Concurrency = 256
+	}
+	if c.FetchWait <= 0 {
+		c.FetchWait = 5 * time.Second
+	}
+	return c
+}
+
+// Dependencies are what the process around it provides. All are required.
+type Dependencies struct {
+	NATS           *nats.Conn
+	Logger         *slog.Logger
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
+}
+
+func (d Dependencies) check() error {
+	var missing []error
+	for name, absent := range map[string]bool{
+		"NATS": d.NATS == nil, "Logger": d.Logger == nil, "TracerProvider": d.TracerProvider == nil, "MeterProvider": d.MeterProvider == nil,
+	} {
+		if absent {
+			missing = append(missing, fmt.Errorf("signer: Dependencies.%s is missing", name))
+		}
+	}
+	return errors.Join(missing...)
+}

@@ -1,0 +1,224 @@
+package signer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/event"
+	"github.com/handfast/handfast/pkg/stream"
+)
+
+// Pauses before work that failed is tried again; below AckWait, as DESIGN.md section 12 wants it.
+const (
+	pauseEvent = 2 * time.Second
+	pauseRetry = 5 * time.Second
+)
+
+// W3C trace context only: baggage of a producer is nobody else's business.
+var propagator = propagation.TraceContext{}
+
+// stored is an event with its place in EVENTS.
+type stored struct {
+	event.Event
+	sequence uint64
+	at       time.Time
+	body     []byte
+	content  string
+}
+
+// event works on one message of EVENTS.
+func (s *Signer) event(ctx context.Context, msg jetstream.Msg) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		s.logger.ErrorContext(ctx, "message without JetStream metadata", slog.Any("error", err))
+		return
+	}
+	e, err := read(msg.Subject(), msg.Headers(), msg.Data(), meta.Sequence.Stream, meta.Timestamp)
+	if err != nil {
+		s.refuse(ctx, msg, meta, err)
+		return
+	}
+	ctx = propagator.Extract(ctx, event.Carrier(msg.Headers()))
+	ctx, span := s.tracer.Start(ctx, "match "+e.Type(), trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+		attribute.String("messaging.system", "nats"), attribute.String("messaging.operation.type", "process"),
+		attribute.String("messaging.destination.name", msg.Subject()),
+		attribute.String("handfast.tenant", e.Tenant()), attribute.String("cloudevents.event_id", e.ID()),
+		attribute.String("cloudevents.event_source", e.Source()), attribute.String("cloudevents.event_type", e.Type()),
+		attribute.Int64("handfast.event.sequence", int64(e.sequence)))) //nolint:gosec // JetStream counts from 1
+	defer span.End()
+	matched := s.match(ctx, e)
+	span.SetAttributes(attribute.Int("handfast.endpoints.matched", len(matched)))
+	if err := s.fanOut(ctx, e, matched); err != nil {
+		span.SetStatus(codes.Error, err.Error())
+		s.logger.WarnContext(ctx, "event could not be signed and published for any endpoint; trying again",
+			slog.String("tenant", e.Tenant()), slog.Uint64("event", e.sequence), slog.Any("error", err))
+		s.count(ctx, "again")
+		s.giveBack(ctx, msg, pauseEvent)
+		return
+	}
+	s.count(ctx, "signed")
+	s.done(ctx, msg)
+}
+
+func (s *Signer) count(ctx context.Context, result string) {
+	s.meters.events.Add(ctx, 1, metric.WithAttributes(attribute.String("result", result)))
+}
+
+// read parses an event and builds, once for all its endpoints, the body that they get.
+func read(subject string, header nats.Header, data []byte, sequence uint64, at time.Time) (stored, error) {
+	e, err := event.Parse(subject, header, data)
+	if err != nil {
+		return stored{}, err //nolint:wrapcheck // an *event.InvalidError by contract
+	}
+	body, content, err := e.Body()
+	if err != nil {
+		return stored{}, fmt.Errorf("build body: %w", err)
+	}
+	return stored{Event: e, sequence: sequence, at: at, body: body, content: content}, nil
+}
+
+// match returns the endpoints that want the event. An endpoint that its receiver has disabled wants none; the event
+// stays in EVENTS, from where it can be replayed.
+func (s *Signer) match(ctx context.Context, e stored) []endpoint.Registered {
+	var matched []endpoint.Registered
+	for _, candidate := range s.endpoints.Tenant(e.Tenant()) {
+		if candidate.Disabled() {
+			continue
+		}
+		wanted, err := candidate.Match(e)
+		if err != nil {
+			trace.SpanFromContext(ctx).AddEvent("filter error", trace.WithAttributes(
+				attribute.String("handfast.endpoint", candidate.Key().String()), attribute.String("error", err.Error())))
+			s.logger.DebugContext(ctx, "filter cannot be evaluated for this event, which therefore does not match", slog.Any("error", err))
+		}
+		if wanted {
+			matched = append(matched, candidate)
+		}
+	}
+	return matched
+}
+
+// fanOut publishes one signed request per endpoint and waits for every ack. Endpoints that failed get a record on
+// RETRIES when others succeeded, because giving the event back would repeat those. The error means that nothing is
+// stored that an ack of the event could stand on.
+func (s *Signer) fanOut(ctx context.Context, e stored, matched []endpoint.Registered) error {
+	pending := make([]stream.Pending, len(matched))
+	problems := make([]error, len(matched))
+	for i, to := range matched {
+		d := delivery.Delivery{ID: delivery.NewID(e.Digest(), to.Key()), Endpoint: to.Key(), Event: e.sequence, Attempt: 1, First: e.at}
+		signed, err := s.sign(ctx, e, to, d)
+		if err != nil {
+			problems[i] = err
+			continue
+		}
+		pending[i] = s.publisher.Send(s.topology.SignedMessage(signed), string(d.ID)+".0")
+	}
+	failed := 0
+	for i := range matched {
+		if problems[i] == nil {
+			_, problems[i] = pending[i].Wait(ctx)
+		}
+		if problems[i] != nil {
+			failed++
+			s.deliveries(ctx, "failed")
+			continue
+		}
+		s.deliveries(ctx, "stored")
+	}
+	switch failed {
+	case 0:
+		return nil
+	case len(matched):
+		return errors.Join(problems...)
+	}
+	return s.postpone(ctx, e, matched, problems)
+}
+
+func (s *Signer) deliveries(ctx context.Context, result string) {
+	s.meters.deliveries.Add(ctx, 1, metric.WithAttributes(attribute.String("result", result)))
+}
+
+// postpone keeps the deliveries that failed as records that come back soon.
+func (s *Signer) postpone(ctx context.Context, e stored, matched []endpoint.Registered, problems []error) error {
+	var pending []stream.Pending
+	for i, to := range matched {
+		if problems[i] == nil {
+			continue
+		}
+		s.logger.WarnContext(ctx, "request could not be signed or stored; trying again soon",
+			slog.String("endpoint", to.Key().String()), slog.Uint64("event", e.sequence), slog.Any("error", problems[i]))
+		d := delivery.Delivery{ID: delivery.NewID(e.Digest(), to.Key()), Endpoint: to.Key(), Event: e.sequence, Attempt: 1, First: e.at}
+		step := delivery.Step{Attempt: 1, Resigned: 1}
+		msg, id, err := s.topology.ScheduleMessage(delivery.NewRetry(d, step, delivery.StaleSignature, ""), time.Now().Add(pauseRetry), traceparent(ctx))
+		if err != nil {
+			return fmt.Errorf("postpone %s: %w", d.ID, err)
+		}
+		pending = append(pending, s.publisher.Send(msg, id))
+	}
+	for _, p := range pending {
+		if _, err := p.Wait(ctx); err != nil {
+			return fmt.Errorf("postpone: %w", err)
+		}
+	}
+	return nil
+}
+
+// refuse puts a message that is no valid event into DEADLETTERS, so that it never blocks the stream.
+func (s *Signer) refuse(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata, cause error) {
+	letter := delivery.DeadLetter{
+		Subject: msg.Subject(), Event: meta.Sequence.Stream, First: meta.Timestamp, At: time.Now().UTC(),
+		Header: map[string][]string(msg.Headers()), Body: delivery.NewBody(msg.Data()), Reasons: []string{cause.Error()},
+	}
+	var invalid *event.InvalidError
+	if errors.As(cause, &invalid) {
+		letter.Tenant, letter.Reasons = invalid.Tenant, nil
+		for _, reason := range invalid.Reasons {
+			letter.Reasons = append(letter.Reasons, reason.Field+": "+reason.Message)
+		}
+	}
+	if len(msg.Data()) > event.MaxSize {
+		// It would not fit when repeated with its reasons; the message itself stays in EVENTS.
+		letter.Header, letter.Body = nil, delivery.Body{Omitted: len(msg.Data())}
+	}
+	s.logger.WarnContext(ctx, "refused a message that is no valid event", slog.String("subject", msg.Subject()),
+		slog.Uint64("event", letter.Event), slog.Any("reasons", letter.Reasons))
+	if err := s.bury(ctx, letter, "event."+strconv.FormatUint(letter.Event, 10)); err != nil {
+		s.logger.ErrorContext(ctx, "could not store a dead letter; trying again", slog.Any("error", err))
+		s.giveBack(ctx, msg, pauseEvent)
+		return
+	}
+	s.count(ctx, "refused")
+	s.done(ctx, msg)
+}
+
+func (s *Signer) bury(ctx context.Context, letter delivery.DeadLetter, id string) error {
+	data, err := json.Marshal(letter)
+	if err != nil {
+		return fmt.Errorf("write dead letter: %w", err)
+	}
+	key := endpoint.Key{Tenant: letter.Tenant, Name: letter.Endpoint}
+	_, err = s.publisher.Send(&nats.Msg{Subject: stream.DeadLetterSubject(key), Data: data}, id).Wait(ctx)
+	return err //nolint:wrapcheck // says what and where already
+}
+
+// traceparent is the W3C form of the span in ctx.
+func traceparent(ctx context.Context) string {
+	carrier := propagation.MapCarrier{}
+	propagator.Inject(ctx, carrier)
+	return carrier["traceparent"]
+}

@@ -1,0 +1,68 @@
+package signer
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/signature"
+	"github.com/handfast/handfast/pkg/stream"
+)
+
+// sign builds the request of a delivery and signs it with every scheme of its endpoint, at this instant.
+func (s *Signer) sign(ctx context.Context, e stored, to endpoint.Registered, d delivery.Delivery) (stream.Signed, error) {
+	began := time.Now()
+	defer func() { s.meters.signing.Record(ctx, time.Since(began).Seconds()) }()
+	ring, err := s.keyring.Ring(ctx, to.Key(), to.Signature.Schemes)
+	if err != nil {
+		return stream.Signed{}, err
+	}
+	header := http.Header{"Content-Type": {e.content}}
+	request := signature.Request{
+		ID: string(d.ID), Time: began, Method: http.MethodPost, URL: to.URL.String(), Header: header, Body: e.body,
+	}
+	fields, used, err := signature.Signer{Around: s.span(ctx)}.Sign(request, to.Signature.Schemes, ring)
+	if err != nil {
+		return stream.Signed{}, fmt.Errorf("sign for %s: %w", to.Key(), err)
+	}
+	for _, field := range fields {
+		header[field.Name] = []string{field.Value}
+	}
+	keys := make([]string, len(used))
+	for i, u := range used {
+		keys[i] = u.Scheme + "=" + u.KeyID
+	}
+	carrier := propagation.MapCarrier{}
+	propagator.Inject(ctx, carrier)
+	return stream.Signed{
+		Delivery: d, Header: header, Body: e.body, SignedAt: began, Keys: keys,
+		Type: e.Type(), Source: e.Source(), ID: e.ID(),
+		Trace: carrier["traceparent"], TraceState: carrier["tracestate"],
+	}, nil
+}
+
+// span opens the span of one scheme; it names keys and never shows them.
+func (s *Signer) span(ctx context.Context) func(string) func([]signature.Used, error) {
+	return func(scheme string) func([]signature.Used, error) {
+		_, span := s.tracer.Start(ctx, "sign "+scheme)
+		return func(used []signature.Used, err error) {
+			ids := make([]string, len(used))
+			for i, u := range used {
+				ids[i] = u.KeyID
+			}
+			span.SetAttributes(attribute.String("handfast.signature.scheme", scheme), attribute.String("handfast.signature.key_id", strings.Join(ids, ",")))
+			if err != nil {
+				span.SetStatus(codes.Error, err.Error())
+			}
+			span.End()
+		}
+	}
+}

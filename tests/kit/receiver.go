@@ -1,0 +1,131 @@
+package kit
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/handfast/handfast/pkg/mtls/authority"
+)
+
+// Hit is one request that a receiver has seen.
+type Hit struct {
+	At     time.Time
+	Header http.Header
+	Body   []byte
+	Client string // the caller's first URI or DNS name
+	Proto  string
+}
+
+// Receiver is a webhook receiver behind mutual TLS.
+type Receiver struct {
+	Host    string
+	Address string
+	// CA is who issued its certificate; a document made by Document trusts it.
+	CA     *authority.Authority
+	server *http.Server
+	t      *testing.T
+	net    *Network
+
+	mu   sync.Mutex
+	hits []Hit
+}
+
+// Answer is a handler that reads the whole message and answers with the given statuses in turn, the last one for ever.
+func Answer(statuses ...int) http.HandlerFunc {
+	var mu sync.Mutex
+	next := 0
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		mu.Lock()
+		status := statuses[min(next, len(statuses)-1)]
+		next++
+		mu.Unlock()
+		w.WriteHeader(status)
+	}
+}
+
+// Receiver opens a receiver at https://host with a good certificate, which requires ours. Each option may change its TLS
+// settings.
+func (w *World) Receiver(host string, handler http.Handler, options ...func(*tls.Config)) *Receiver {
+	w.T.Helper()
+	r := &Receiver{Host: host, Address: net.JoinHostPort(host, "443"), CA: w.ServerCA, t: w.T, net: &w.Network}
+	config := w.ServerTLS(host)
+	for _, option := range options {
+		option(config)
+	}
+	r.server = &http.Server{
+		TLSConfig: config, ErrorLog: w.quietLog(), ReadHeaderTimeout: time.Minute,
+		Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) { r.serve(rw, req, handler) }),
+	}
+	listener := w.Network.Listen(r.Address)
+	go r.server.ServeTLS(listener, "", "") //nolint:errcheck // it ends with the test
+	w.T.Cleanup(r.Close)
+	return r
+}
+
+// ServerTLS is the configuration of a receiver as it should be: its own certificate, and ours required.
+func (w *World) ServerTLS(names ...string) *tls.Config {
+	w.T.Helper()
+	certificatePEM, keyPEM, err := w.ServerCA.Server(names...)
+	require.NoError(w.T, err)
+	certificate, err := tls.X509KeyPair(certificatePEM, keyPEM)
+	require.NoError(w.T, err)
+	clients := x509.NewCertPool()
+	clients.AddCert(w.ClientCA.Certificate())
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert}
+}
+
+func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, next http.Handler) {
+	hit := Hit{At: time.Now(), Header: req.Header.Clone(), Proto: req.Proto}
+	if req.TLS != nil && len(req.TLS.PeerCertificates) > 0 {
+		if uris := req.TLS.PeerCertificates[0].URIs; len(uris) > 0 {
+			hit.Client = uris[0].String()
+		}
+	}
+	body, err := io.ReadAll(req.Body)
+	if err == nil {
+		hit.Body = body
+		r.mu.Lock()
+		r.hits = append(r.hits, hit)
+		r.mu.Unlock()
+	}
+	req.Body = io.NopCloser(strings.NewReader(string(body)))
+	next.ServeHTTP(w, req)
+}
+
+// Hits returns what has arrived, in order.
+func (r *Receiver) Hits() []Hit {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Hit(nil), r.hits...)
+}
+
+// Close ends the receiver: connections drop, new ones are refused.
+func (r *Receiver) Close() {
+	r.net.Close(r.Address)
+	_ = r.server.Close()
+}
+
+// Document is an endpoint document for this receiver; each change may alter it.
+func (r *Receiver) Document(tenant, name string, changes ...func(map[string]any)) []byte {
+	document := map[string]any{
+		"tenant": tenant, "name": name, "url": "https://" + r.Host + "/hooks?source=handfast",
+		"tls": map[string]any{"trust": map[string]any{"roots": string(r.CA.CertificatePEM())}},
+	}
+	for _, change := range changes {
+		change(document)
+	}
+	data, err := json.Marshal(document)
+	require.NoError(r.t, err)
+	return data
+}
