@@ -58,7 +58,7 @@ func (s Signer) Sign(r Request, schemes []string, ring Ring) ([]Field, []Used, e
 		if len(problems) > 0 {
 			continue // it fails anyway: look for further reasons, do not sign
 		}
-		added, err := scheme.Sign(r, keys)
+		added, err := s.one(scheme, r, keys)
 		if err != nil {
 			problems = append(problems, err)
 			continue

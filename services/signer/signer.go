@@ -154,3 +154,20 @@ func (s *Signer) done(ctx context.Context, msg jetstream.Msg) {
 		s.logger.WarnContext(ctx, "could not acknowledge; the work is repeated with the same ids", slog.Any("error", err))
 	}
 }
+
+// Await returns when this signer knows an endpoint at a revision or a later one, so that whoever applied it can publish
+// without a race.
+func (s *Signer) Await(ctx context.Context, key endpoint.Key, revision uint64) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if known, ok := s.endpoints.Get(key); ok && known.Revision >= revision {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("endpoint %s is stored but not yet known to the signer: %w", key, ctx.Err())
+		}
+	}
+}
