@@ -67,15 +67,16 @@ func ScheduleSubject(key endpoint.Key, id delivery.ID, partitions int) string {
 	return place("retries.at.", key, partitions) + "." + string(id)
 }
 
-// DeadLetterSubject is where an endpoint's dead letters stand; for a refused message the endpoint is empty.
-func DeadLetterSubject(key endpoint.Key) string {
+// DeadLetterSubject is where the one dead letter of a delivery stands, so that storing it again after a crash, however
+// much later, replaces it. For a refused message the endpoint is empty and the id is its own.
+func DeadLetterSubject(key endpoint.Key, id string) string {
 	if key.Tenant == "" {
 		key.Tenant = noTenant
 	}
 	if key.Name == "" {
 		key.Name = noEndpoint
 	}
-	return "deadletters." + key.Tenant + "." + key.Name
+	return "deadletters." + key.Tenant + "." + key.Name + "." + id
 }
 
 // ReceiptSubject is where an endpoint's receipts stand.

@@ -88,8 +88,8 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 	backlog := base(Backlog, "Deliveries that wait for their endpoint, a queue per subject", "backlog.*.*.*")
 	backlog.Discard, backlog.DiscardNewPerSubject, backlog.MaxMsgsPerSubject = jetstream.DiscardNew, true, backlogPerQueue
 
-	dead := base(DeadLetters, "Whole requests that will not be tried again, and why", "deadletters.*.*")
-	dead.MaxAge = recordAge
+	dead := base(DeadLetters, "Whole requests that will not be tried again, and why", "deadletters.*.*.*")
+	dead.MaxAge, dead.MaxMsgsPerSubject = recordAge, 1
 
 	receipts := base(Receipts, "What happened at every attempt", "receipts.*.*")
 	receipts.MaxAge = recordAge

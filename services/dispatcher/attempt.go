@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -247,11 +248,15 @@ func (d *Dispatcher) refuse(msg jetstream.Msg, cause error) {
 	defer d.slots.Release(1)
 	ctx := d.life
 	d.logger.ErrorContext(ctx, "foreign message among the deliveries", slog.String("subject", msg.Subject()), slog.Any("error", cause))
+	id := "foreign"
+	if meta, err := msg.Metadata(); err == nil {
+		id += "-" + strconv.FormatUint(meta.Sequence.Stream, 10)
+	}
 	letter, err := json.Marshal(delivery.DeadLetter{
 		Subject: msg.Subject(), Reasons: []string{cause.Error()}, Header: map[string][]string(msg.Headers()), Body: delivery.NewBody(msg.Data()), At: time.Now().UTC(),
 	})
 	if err == nil {
-		_, err = d.publisher.Send(&nats.Msg{Subject: stream.DeadLetterSubject(endpoint.Key{}), Data: letter}, "").Wait(ctx)
+		_, err = d.publisher.Send(&nats.Msg{Subject: stream.DeadLetterSubject(endpoint.Key{}, id), Data: letter}, "").Wait(ctx)
 	}
 	if err != nil {
 		d.logger.ErrorContext(ctx, "could not store a dead letter; trying again", slog.Any("error", err))

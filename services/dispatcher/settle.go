@@ -124,7 +124,7 @@ func (d *Dispatcher) next(ctx context.Context, r *result, step delivery.Step) (*
 		if err != nil {
 			return nil, fmt.Errorf("write dead letter: %w", err)
 		}
-		return &outgoing{msg: &nats.Msg{Subject: stream.DeadLetterSubject(del.Endpoint), Data: data}, id: fmt.Sprintf("%s.%d", del.ID, del.Attempt)}, nil
+		return &outgoing{msg: &nats.Msg{Subject: stream.DeadLetterSubject(del.Endpoint, string(del.ID)), Data: data}}, nil
 	}
 	return nil, fmt.Errorf("no rule for action %d", step.Action)
 }

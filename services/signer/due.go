@@ -47,24 +47,24 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, sequence uin
 	d := record.Due()
 	to, err := s.endpoint(ctx, d.Endpoint)
 	if errors.Is(err, stream.ErrNoEndpoint) {
-		return s.end(ctx, d, nil, "the endpoint has been deleted", sequence)
+		return s.end(ctx, d, nil, "the endpoint has been deleted")
 	}
 	if err != nil {
 		return err
 	}
 	raw, err := s.events.GetMsg(ctx, d.Event)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return s.end(ctx, d, nil, "event "+strconv.FormatUint(d.Event, 10)+" is no longer in EVENTS, so there is no payload to send", sequence)
+		return s.end(ctx, d, nil, "event "+strconv.FormatUint(d.Event, 10)+" is no longer in EVENTS, so there is no payload to send")
 	}
 	if err != nil {
 		return fmt.Errorf("read event %d: %w", d.Event, err)
 	}
 	e, err := read(raw.Subject, raw.Header, raw.Data, raw.Sequence, raw.Time)
 	if err != nil {
-		return s.end(ctx, d, nil, "the stored event is not valid: "+err.Error(), sequence)
+		return s.end(ctx, d, nil, "the stored event is not valid: "+err.Error())
 	}
 	if to.Disabled() {
-		return s.end(ctx, d, &e, "the endpoint is disabled: "+to.Status.Disabled.Reason, sequence)
+		return s.end(ctx, d, &e, "the endpoint is disabled: "+to.Status.Disabled.Reason)
 	}
 	signed, err := s.sign(ctx, e, to, d)
 	if err != nil {
@@ -93,7 +93,7 @@ func (s *Signer) endpoint(ctx context.Context, key endpoint.Key) (endpoint.Regis
 }
 
 // end buries a delivery that cannot go on.
-func (s *Signer) end(ctx context.Context, d delivery.Delivery, e *stored, reason string, sequence uint64) error {
+func (s *Signer) end(ctx context.Context, d delivery.Delivery, e *stored, reason string) error {
 	outcome := delivery.Gone
 	letter := delivery.DeadLetter{
 		Tenant: d.Endpoint.Tenant, Endpoint: d.Endpoint.Name, Delivery: d.ID, Attempt: d.Attempt, Event: d.Event,
@@ -104,7 +104,7 @@ func (s *Signer) end(ctx context.Context, d delivery.Delivery, e *stored, reason
 	}
 	s.logger.WarnContext(ctx, "delivery ends without another attempt", slog.String("delivery", string(d.ID)),
 		slog.String("endpoint", d.Endpoint.String()), slog.String("reason", reason))
-	return s.bury(ctx, letter, string(d.ID)+"."+strconv.FormatUint(sequence, 10))
+	return s.bury(ctx, letter, string(d.ID))
 }
 
 // refuseRetry keeps a record that nobody of ours wrote, and goes on.
@@ -114,7 +114,11 @@ func (s *Signer) refuseRetry(ctx context.Context, msg jetstream.Msg, cause error
 		Body: delivery.NewBody(msg.Data()), At: time.Now().UTC(),
 	}
 	s.logger.ErrorContext(ctx, "foreign record among the retries", slog.String("subject", msg.Subject()), slog.Any("error", cause))
-	if err := s.bury(ctx, letter, ""); err != nil {
+	id := "foreign"
+	if meta, err := msg.Metadata(); err == nil {
+		id += "-" + strconv.FormatUint(meta.Sequence.Stream, 10)
+	}
+	if err := s.bury(ctx, letter, id); err != nil {
 		s.giveBack(ctx, msg, pauseRetry)
 		return
 	}

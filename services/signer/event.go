@@ -197,7 +197,7 @@ func (s *Signer) refuse(ctx context.Context, msg jetstream.Msg, meta *jetstream.
 	}
 	s.logger.WarnContext(ctx, "refused a message that is no valid event", slog.String("subject", msg.Subject()),
 		slog.Uint64("event", letter.Event), slog.Any("reasons", letter.Reasons))
-	if err := s.bury(ctx, letter, "event."+strconv.FormatUint(letter.Event, 10)); err != nil {
+	if err := s.bury(ctx, letter, "event-"+strconv.FormatUint(letter.Event, 10)); err != nil {
 		s.logger.ErrorContext(ctx, "could not store a dead letter; trying again", slog.Any("error", err))
 		s.giveBack(ctx, msg, pauseEvent)
 		return
@@ -206,13 +206,14 @@ func (s *Signer) refuse(ctx context.Context, msg jetstream.Msg, meta *jetstream.
 	s.done(ctx, msg)
 }
 
+// bury stores a dead letter under its id; storing it again replaces it.
 func (s *Signer) bury(ctx context.Context, letter delivery.DeadLetter, id string) error {
 	data, err := json.Marshal(letter)
 	if err != nil {
 		return fmt.Errorf("write dead letter: %w", err)
 	}
 	key := endpoint.Key{Tenant: letter.Tenant, Name: letter.Endpoint}
-	_, err = s.publisher.Send(&nats.Msg{Subject: stream.DeadLetterSubject(key), Data: data}, id).Wait(ctx)
+	_, err = s.publisher.Send(&nats.Msg{Subject: stream.DeadLetterSubject(key, id), Data: data}, "").Wait(ctx)
 	return err //nolint:wrapcheck // says what and where already
 }
 
