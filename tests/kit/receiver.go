@@ -9,12 +9,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/handfast/handfast/pkg/mtls/authority"
 )
 
 // Hit is one request that a receiver has seen.
@@ -30,11 +27,8 @@ type Hit struct {
 type Receiver struct {
 	Host    string
 	Address string
-	// CA is who issued its certificate; a document made by Document trusts it.
-	CA     *authority.Authority
-	server *http.Server
-	t      *testing.T
-	net    *Network
+	server  *http.Server
+	world   *World
 
 	mu   sync.Mutex
 	hits []Hit
@@ -58,7 +52,7 @@ func Answer(statuses ...int) http.HandlerFunc {
 // settings.
 func (w *World) Receiver(host string, handler http.Handler, options ...func(*tls.Config)) *Receiver {
 	w.T.Helper()
-	r := &Receiver{Host: host, Address: net.JoinHostPort(host, "443"), CA: w.ServerCA, t: w.T, net: &w.Network}
+	r := &Receiver{Host: host, Address: net.JoinHostPort(host, "443"), world: w}
 	config := w.ServerTLS(host)
 	for _, option := range options {
 		option(config)
@@ -112,20 +106,26 @@ func (r *Receiver) Hits() []Hit {
 
 // Close ends the receiver: connections drop, new ones are refused.
 func (r *Receiver) Close() {
-	r.net.Close(r.Address)
+	r.world.Network.Close(r.Address)
 	_ = r.server.Close()
 }
 
 // Document is an endpoint document for this receiver; each change may alter it.
 func (r *Receiver) Document(tenant, name string, changes ...func(map[string]any)) []byte {
+	return r.world.Document(r.Host, tenant, name, changes...)
+}
+
+// Document is an endpoint document for https://host that trusts the receivers' authority.
+func (w *World) Document(host, tenant, name string, changes ...func(map[string]any)) []byte {
+	w.T.Helper()
 	document := map[string]any{
-		"tenant": tenant, "name": name, "url": "https://" + r.Host + "/hooks?source=handfast",
-		"tls": map[string]any{"trust": map[string]any{"roots": string(r.CA.CertificatePEM())}},
+		"tenant": tenant, "name": name, "url": "https://" + host + "/hooks?source=handfast",
+		"tls": map[string]any{"trust": map[string]any{"roots": string(w.ServerCA.CertificatePEM())}},
 	}
 	for _, change := range changes {
 		change(document)
 	}
 	data, err := json.Marshal(document)
-	require.NoError(r.t, err)
+	require.NoError(w.T, err)
 	return data
 }

@@ -1,7 +1,6 @@
 package kit
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"io"
@@ -57,7 +56,6 @@ type World struct {
 	ServerCA, ClientCA *authority.Authority
 	Vault              signature.Vault
 	Spans              *telemetry.Recorder
-	Log                *bytes.Buffer
 	// Identity is what dispatchers present; it may be replaced before Start.
 	Identity mtls.Source
 	// Signer and Dispatcher are the settings of services that are started after a change.
@@ -69,6 +67,7 @@ type World struct {
 	nc        *nats.Conn
 	dir       string
 	tracers   *sdktrace.TracerProvider
+	log       lockedBuffer
 	logger    *slog.Logger
 	catalogue *stream.Catalogue
 	services  []*Service
@@ -78,7 +77,7 @@ type World struct {
 // New starts a broker with an applied topology of four partitions, and mints the authorities.
 func New(t *testing.T) *World {
 	t.Helper()
-	w := &World{T: t, Topology: stream.Topology{Partitions: 4}, Spans: telemetry.NewRecorder(0), Log: &bytes.Buffer{}, dir: t.TempDir()}
+	w := &World{T: t, Topology: stream.Topology{Partitions: 4}, Spans: telemetry.NewRecorder(0), dir: t.TempDir()}
 	var err error
 	w.ServerCA, err = authority.New("Receivers' test authority", authority.WithLeafLifetime(30*24*time.Hour))
 	require.NoError(t, err)
@@ -94,8 +93,7 @@ func New(t *testing.T) *World {
 		Connections: mtls.Options{Dial: w.Network.Dial},
 	}
 	w.tracers = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(w.Spans))
-	level := slog.LevelInfo
-	w.logger = telemetry.NewLogger(&lockedWriter{to: w.Log}, telemetry.FormatText, level)
+	w.logger = telemetry.NewLogger(&w.log, telemetry.FormatText, slog.LevelDebug)
 	w.StartBroker()
 	require.NoError(t, w.Topology.Apply(t.Context(), w.JS))
 	w.Topology, err = stream.LoadTopology(t.Context(), w.JS)
@@ -104,7 +102,7 @@ func New(t *testing.T) *World {
 		w.Stop()
 		w.StopBroker()
 		if t.Failed() {
-			t.Log("the services said:\n" + w.Log.String())
+			t.Log("the services said:\n" + w.LogText())
 		}
 	})
 	return w
@@ -249,6 +247,9 @@ func (w *World) Stop() {
 	}
 	w.services = nil
 }
+
+// LogText is everything that the services have logged.
+func (w *World) LogText() string { return w.log.String() }
 
 // Tracers records every span in w.Spans.
 func (w *World) Tracers() trace.TracerProvider { return w.tracers }

@@ -1,19 +1,26 @@
 package kit
 
 import (
-	"io"
+	"bytes"
 	"sync"
 )
 
-// lockedWriter lets several services log into one buffer.
-type lockedWriter struct {
-	mu sync.Mutex
-	to io.Writer
+// lockedBuffer lets several services log into one buffer.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
 }
 
 // Write appends.
-func (w *lockedWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.to.Write(p) //nolint:wrapcheck // io.Writer
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// String is everything so far.
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }

@@ -1,0 +1,110 @@
+package scenario
+
+import (
+	"crypto/tls"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/mtls/authority"
+	"github.com/handfast/handfast/pkg/stream"
+	"github.com/handfast/handfast/tests/kit"
+)
+
+// TestCertificateTroubleIsNeverDropped keeps a receiver closed to our certificate far beyond its schedule, and mends it
+// on the sixth day.
+func TestCertificateTroubleIsNeverDropped(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		stranger, err := authority.New("Somebody else", authority.WithLeafLifetime(30*24*time.Hour))
+		require.NoError(t, err)
+		var mended atomic.Bool
+		good := w.ServerTLS("hooks.example.com")
+		bad := good.Clone()
+		bad.ClientCAs = pool(stranger)
+		r := w.Receiver("hooks.example.com", kit.Answer(200), func(c *tls.Config) {
+			c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				if mended.Load() {
+					return good, nil
+				}
+				return bad, nil
+			}
+		})
+		w.Apply(r.Document("acme", "orders", schedule("1h", "2h")))
+		w.Start()
+		w.Pass(time.Second)
+		for i := range 5 {
+			w.Publish("acme", "com.acme.order.created", fmt.Sprintf(`{"order":%d}`, i))
+		}
+		w.Pass(5 * 24 * time.Hour)
+		assert.Empty(t, r.Hits(), "nothing has arrived")
+		assert.Equal(t, 5, w.Count(stream.Retries), "all deliveries wait")
+		assert.Zero(t, w.Count(stream.DeadLetters), "none was given up, although the schedule ended on the first day")
+		for _, outcome := range w.Outcomes() {
+			require.Equal(t, delivery.ClientCertificateRefused, outcome)
+		}
+		mended.Store(true)
+		w.Pass(2 * time.Hour)
+		assert.Len(t, r.Hits(), 5, "when it heals, they go out")
+		assert.Zero(t, w.Count(stream.Retries))
+		assert.Zero(t, w.Count(stream.DeadLetters))
+	})
+}
+
+// switchable is an identity source whose identity can be taken away and replaced.
+type switchable struct {
+	mu       sync.Mutex
+	identity *mtls.Identity
+}
+
+func (s *switchable) Identity() (*mtls.Identity, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.identity == nil {
+		return nil, fmt.Errorf("%w: it was taken away", mtls.ErrNoIdentity)
+	}
+	return s.identity, nil
+}
+
+func (s *switchable) set(i *mtls.Identity) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.identity = i
+}
+
+// TestWithoutAnIdentityDeliveriesWait starts without a client certificate and gives it later; then changes it.
+func TestWithoutAnIdentityDeliveriesWait(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		source := &switchable{}
+		w.Identity = source
+		r := w.Receiver("hooks.example.com", kit.Answer(200))
+		w.Apply(r.Document("acme", "orders", schedule("1m")))
+		w.Start()
+		w.Pass(time.Second)
+		w.Publish("acme", "com.acme.order.created", `{"order":1}`)
+		w.Pass(10 * time.Minute)
+		assert.Empty(t, r.Hits())
+		assert.Zero(t, w.Network.Dials(r.Address), "without an identity nothing is even dialled")
+		assert.Equal(t, delivery.NoIdentity, w.Outcomes()[0])
+		assert.Equal(t, 1, w.Count(stream.Retries))
+
+		source.set(w.Mint(authority.Leaf{URIs: kit.URIs("spiffe://handfast.test/first"), Client: true}))
+		w.Pass(2 * time.Hour)
+		require.Len(t, r.Hits(), 1)
+		assert.Equal(t, "spiffe://handfast.test/first", r.Hits()[0].Client)
+
+		source.set(w.Mint(authority.Leaf{URIs: kit.URIs("spiffe://handfast.test/second"), Client: true}))
+		w.Publish("acme", "com.acme.order.created", `{"order":2}`)
+		w.Pass(time.Second)
+		require.Len(t, r.Hits(), 2)
+		assert.Equal(t, "spiffe://handfast.test/second", r.Hits()[1].Client, "a new identity is used at once, not when old connections end")
+	})
+}
