@@ -109,7 +109,7 @@ func (o Outcome) MarshalText() ([]byte, error) {
 func (o *Outcome) UnmarshalText(text []byte) error {
 	for i, name := range outcomeNames {
 		if name != "" && name == string(text) {
-			*o = Outcome(i) //nolint:gosec // the array has fewer than 256 entries
+			*o = Outcome(i)
 			return nil
 		}
 	}
@@ -196,7 +196,7 @@ func (o Origin) MarshalText() ([]byte, error) {
 func (o *Origin) UnmarshalText(text []byte) error {
 	for i, name := range originNames {
 		if name != "" && name == string(text) {
-			*o = Origin(i) //nolint:gosec // three entries
+			*o = Origin(i)
 			return nil
 		}
 	}

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -49,7 +50,7 @@ func ParseRetry(data []byte) (Retry, error) {
 	}
 	switch {
 	case r.Delivery == "":
-		return Retry{}, fmt.Errorf("retry record has no delivery")
+		return Retry{}, errors.New("retry record has no delivery")
 	case r.Tenant == "" || r.Endpoint == "":
 		return Retry{}, fmt.Errorf("retry record of delivery %q has no endpoint", r.Delivery)
 	case r.Event == 0:

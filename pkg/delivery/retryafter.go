@@ -19,7 +19,7 @@ func ParseRetryAfter(value string, now time.Time) time.Duration {
 		if err != nil || seconds > uint64(MaxRetryAfter/time.Second) {
 			return MaxRetryAfter
 		}
-		return time.Duration(seconds) * time.Second //nolint:gosec // bounded above
+		return time.Duration(seconds) * time.Second
 	}
 	at, err := http.ParseTime(value)
 	if err != nil {

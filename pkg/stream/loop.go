@@ -70,7 +70,7 @@ func (l *Loop) pull(ctx context.Context) error {
 	}
 	n, err := l.Slots.Reserve(ctx, l.Batch)
 	if err != nil {
-		return nil //nolint:nilerr // ctx has ended
+		return nil // ctx has ended
 	}
 	defer func() { l.Slots.Release(n) }()
 	pulling, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.Wait)

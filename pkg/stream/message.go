@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -51,9 +52,7 @@ type Signed struct {
 // SignedMessage writes s for DELIVERIES.
 func (t Topology) SignedMessage(s Signed) *nats.Msg {
 	header := make(nats.Header, len(s.Header)+14)
-	for name, values := range s.Header {
-		header[name] = values
-	}
+	maps.Copy(header, nats.Header(s.Header))
 	set := func(name, value string) {
 		if value != "" {
 			header[name] = []string{value}

@@ -60,17 +60,18 @@ func (p Pending) Wait(ctx context.Context) (duplicate bool, err error) {
 	}
 }
 
+// Error codes of the server that the client library does not name.
+const (
+	noResources jetstream.ErrorCode = 10023
+	storeFull   jetstream.ErrorCode = 10047
+	streamLimit jetstream.ErrorCode = 10077 // messages, bytes or messages per subject
+)
+
 // IsFull reports that a stream refused a message because it has no room.
 func IsFull(err error) bool {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
 		return false
 	}
-	switch api.ErrorCode {
-	case 10077, // message, byte or per-subject limit of the stream
-		10047, // storage resources of the server
-		10023: // insufficient resources
-		return true
-	}
-	return false
+	return api.ErrorCode == streamLimit || api.ErrorCode == storeFull || api.ErrorCode == noResources
 }

@@ -79,7 +79,10 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Dispatcher, er
 	if err := d.bind(ctx); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
-	return d, d.instrument(deps.MeterProvider.Meter(scope))
+	if err := d.instrument(deps.MeterProvider.Meter(scope)); err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", err)
+	}
+	return d, nil
 }
 
 func (d *Dispatcher) bind(ctx context.Context) (err error) {

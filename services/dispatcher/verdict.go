@@ -18,6 +18,7 @@ import (
 // result is what is known about one attempt.
 type result struct {
 	*held
+
 	to       endpoint.Registered
 	known    bool
 	disabled bool

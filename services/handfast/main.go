@@ -27,8 +27,9 @@ type streams struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], streams{out: os.Stdout, err: os.Stderr, live: isTerminal(os.Stdout)}))
+	code := run(ctx, os.Args[1:], streams{out: os.Stdout, err: os.Stderr, live: isTerminal(os.Stdout)})
+	stop()
+	os.Exit(code)
 }
 
 // run parses, runs and reports; its result is the exit status. 2 means that the command line was not understood.

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/handfast/handfast/pkg/delivery"
@@ -110,7 +109,7 @@ func (s *Signer) end(ctx context.Context, d delivery.Delivery, e *stored, reason
 // refuseRetry keeps a record that nobody of ours wrote, and goes on.
 func (s *Signer) refuseRetry(ctx context.Context, msg jetstream.Msg, cause error) {
 	letter := delivery.DeadLetter{
-		Subject: msg.Subject(), Reasons: []string{cause.Error()}, Header: http.Header(nats.Header(msg.Headers())),
+		Subject: msg.Subject(), Reasons: []string{cause.Error()}, Header: http.Header(msg.Headers()),
 		Body: delivery.NewBody(msg.Data()), At: time.Now().UTC(),
 	}
 	s.logger.ErrorContext(ctx, "foreign record among the retries", slog.String("subject", msg.Subject()), slog.Any("error", cause))

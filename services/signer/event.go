@@ -35,6 +35,7 @@ var propagator = propagation.TraceContext{}
 // stored is an event with its place in EVENTS.
 type stored struct {
 	event.Event
+
 	sequence uint64
 	at       time.Time
 	body     []byte
@@ -184,8 +185,7 @@ func (s *Signer) refuse(ctx context.Context, msg jetstream.Msg, meta *jetstream.
 		Subject: msg.Subject(), Event: meta.Sequence.Stream, First: meta.Timestamp, At: time.Now().UTC(),
 		Header: map[string][]string(msg.Headers()), Body: delivery.NewBody(msg.Data()), Reasons: []string{cause.Error()},
 	}
-	var invalid *event.InvalidError
-	if errors.As(cause, &invalid) {
+	if invalid, ok := errors.AsType[*event.InvalidError](cause); ok {
 		letter.Tenant, letter.Reasons = invalid.Tenant, nil
 		for _, reason := range invalid.Reasons {
 			letter.Reasons = append(letter.Reasons, reason.Field+": "+reason.Message)

@@ -52,8 +52,8 @@ func (s *Signer) sign(ctx context.Context, e stored, to endpoint.Registered, d d
 // span opens the span of one scheme; it names keys and never shows them.
 func (s *Signer) span(ctx context.Context) func(string) func([]signature.Used, error) {
 	return func(scheme string) func([]signature.Used, error) {
-		_, span := s.tracer.Start(ctx, "sign "+scheme)
-		return func(used []signature.Used, err error) {
+		_, span := s.tracer.Start(ctx, "sign "+scheme)  //nolint:spancheck // ended by what is returned
+		return func(used []signature.Used, err error) { //nolint:spancheck // as above
 			ids := make([]string, len(used))
 			for i, u := range used {
 				ids[i] = u.KeyID

@@ -78,7 +78,10 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Signer, error)
 	if s.keyring, err = OpenKeyring(ctx, js, s.topology, config.Vault, deps.Logger); err != nil {
 		return nil, fmt.Errorf("signer: %w", err)
 	}
-	return s, s.instrument(deps.MeterProvider.Meter(scope))
+	if err := s.instrument(deps.MeterProvider.Meter(scope)); err != nil {
+		return nil, fmt.Errorf("signer: %w", err)
+	}
+	return s, nil
 }
 
 func (s *Signer) instrument(meter metric.Meter) error {

@@ -110,7 +110,7 @@ func New(t *testing.T) *World {
 
 // URIs parses names for a leaf.
 func URIs(names ...string) []*url.URL {
-	var all []*url.URL
+	all := make([]*url.URL, 0, len(names))
 	for _, name := range names {
 		u, err := url.Parse(name)
 		if err != nil {
@@ -295,8 +295,9 @@ func (w *World) Keys(key endpoint.Key) []signature.Key {
 // Receipts returns every receipt, in order.
 func (w *World) Receipts() []receipt.Receipt {
 	w.T.Helper()
-	var all []receipt.Receipt
-	for _, msg := range w.messages(stream.Receipts) {
+	stored := w.messages(stream.Receipts)
+	all := make([]receipt.Receipt, 0, len(stored))
+	for _, msg := range stored {
 		r, err := receipt.Parse(msg.Data)
 		require.NoError(w.T, err)
 		all = append(all, r)
@@ -307,8 +308,9 @@ func (w *World) Receipts() []receipt.Receipt {
 // Outcomes returns the outcomes of all receipts, in order.
 func (w *World) Outcomes() []delivery.Outcome {
 	w.T.Helper()
-	var all []delivery.Outcome
-	for _, r := range w.Receipts() {
+	receipts := w.Receipts()
+	all := make([]delivery.Outcome, 0, len(receipts))
+	for _, r := range receipts {
 		all = append(all, r.Outcome)
 	}
 	return all
@@ -319,14 +321,15 @@ func (w *World) Count(name string) int {
 	w.T.Helper()
 	s, err := w.JS.Stream(w.T.Context(), name)
 	require.NoError(w.T, err)
-	return int(s.CachedInfo().State.Msgs) //nolint:gosec // tests hold few
+	return int(s.CachedInfo().State.Msgs)
 }
 
 // DeadLetters returns every dead letter as it is stored.
 func (w *World) DeadLetters() [][]byte {
 	w.T.Helper()
-	var all [][]byte
-	for _, msg := range w.messages(stream.DeadLetters) {
+	stored := w.messages(stream.DeadLetters)
+	all := make([][]byte, 0, len(stored))
+	for _, msg := range stored {
 		all = append(all, msg.Data)
 	}
 	return all

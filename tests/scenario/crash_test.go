@@ -72,6 +72,7 @@ func short(subject string) string {
 
 // tell runs one story to its end and judges it.
 func tell(t *testing.T, statuses []int, schedule []string, service string, cutAt int, down time.Duration, dead bool) (steps []string, crashed bool) {
+	t.Helper()
 	w := kit.New(t)
 	r := w.Receiver("hooks.example.com", kit.Answer(statuses...))
 	w.Apply(r.Document("acme", "orders", func(d map[string]any) { d["retry"] = map[string]any{"schedule": schedule} }))

@@ -108,7 +108,8 @@ func TestAnotherDispatcherTakesOver(t *testing.T) {
 		twice := 0
 		for _, hit := range r.Hits() {
 			id := hit.Header.Get("webhook-id")
-			if seen[id]++; seen[id] > 1 {
+			seen[id]++
+			if seen[id] > 1 {
 				twice++
 			}
 		}

@@ -28,7 +28,7 @@ func text(t *testing.T, span telemetry.Span, key attribute.Key) string {
 	t.Helper()
 	value, ok := span.Attribute(key)
 	require.True(t, ok, "span %q carries %s", span.Name, key)
-	return value.Emit()
+	return value.String()
 }
 
 // TestOneTraceFromProducerToReceiver checks DESIGN.md section 9: one trace, the right parents, links from a retry to the
@@ -97,7 +97,7 @@ func noSecrets(t *testing.T, w *kit.World, spans []telemetry.Span, secrets ...st
 	for _, span := range spans {
 		told.WriteString(span.Name + span.StatusText)
 		for _, a := range span.Attributes {
-			told.WriteString(" " + a.Value.Emit())
+			told.WriteString(" " + a.Value.String())
 		}
 	}
 	for _, got := range w.Receipts() {

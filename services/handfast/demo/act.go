@@ -27,7 +27,7 @@ const shown = 8
 
 // deliver is the first act: events go out, and arrive proved.
 func (s *story) deliver(ctx context.Context) error {
-	s.say("\nAct 1. %d events, published with plain nats.go, delivered over mutual TLS\n", s.options.Events)
+	s.sayf("\nAct 1. %d events, published with plain nats.go, delivered over mutual TLS\n", s.options.Events)
 	hook, err := open(s.deployment.CA, s.deployment.CA, nil)
 	if err != nil {
 		return err
@@ -57,8 +57,8 @@ func (s *story) deliver(ctx context.Context) error {
 		}
 	}
 	return errors.Join(
-		s.check(delivered == s.options.Events, "%d of %d events were delivered", delivered, s.options.Events),
-		s.check(verified == s.options.Events, "%d of them were verified by the receiver: the caller by its certificate, the message by its signature", verified))
+		s.checkf(delivered == s.options.Events, "%d of %d events were delivered", delivered, s.options.Events),
+		s.checkf(verified == s.options.Events, "%d of them were verified by the receiver: the caller by its certificate, the message by its signature", verified))
 }
 
 func (s *story) publishAll(ctx context.Context, futures chan<- jetstream.PubAckFuture) {
@@ -97,24 +97,24 @@ func (s *story) follow(ctx context.Context, began time.Time) error {
 		switch {
 		case n <= shown:
 			if n == 1 {
-				s.say("  from %s\n  to   %s, issued by %s\n", rec.Client, rec.Server, s.deployment.CA.Certificate().Subject.CommonName)
+				s.sayf("  from %s\n  to   %s, issued by %s\n", rec.Client, rec.Server, s.deployment.CA.Certificate().Subject.CommonName)
 			}
-			s.say("  %s\n", rec.line())
+			s.sayf("  %s\n", rec.line())
 		case s.options.Live && (n%50 == 0 || n == s.options.Events):
-			s.say("\r  … %d of %d, %.0f/s ", n, s.options.Events, float64(n)/time.Since(began).Seconds())
+			s.sayf("\r  … %d of %d, %.0f/s ", n, s.options.Events, float64(n)/time.Since(began).Seconds())
 		case !s.options.Live && n%step == 0:
-			s.say("  … %d of %d\n", n, s.options.Events)
+			s.sayf("  … %d of %d\n", n, s.options.Events)
 		}
 	}
 	if s.options.Live && s.options.Events > shown {
-		s.say("\n")
+		s.sayf("\n")
 	}
 	return nil
 }
 
 // retry is the second act: two refusals, then success.
 func (s *story) retry(ctx context.Context) error {
-	s.say("\nAct 2. A receiver answers 503 twice, then 200; its schedule is 1 s, 2 s\n")
+	s.sayf("\nAct 2. A receiver answers 503 twice, then 200; its schedule is 1 s, 2 s\n")
 	hook, err := open(s.deployment.CA, s.deployment.CA, nil)
 	if err != nil {
 		return err
@@ -133,26 +133,26 @@ func (s *story) retry(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.say("  attempt %d at +%.2f s  %s (HTTP %d)  %s  %s connection\n", r.Attempt, r.At.Sub(r.First).Seconds(), r.Outcome, r.Status, r.Delivery, rec.Connection)
+		s.sayf("  attempt %d at +%.2f s  %s (HTTP %d)  %s  %s connection\n", r.Attempt, r.At.Sub(r.First).Seconds(), r.Outcome, r.Status, r.Delivery, rec.Connection)
 		if due != nil {
 			onTime = onTime && !r.At.Before(*due) && r.At.Before(due.Add(time.Second))
 		}
 		due = r.Next
 	}
 	seen := hook.arrivals()
-	if err := s.check(len(seen) == 3 && seen[2].answered == http.StatusOK, "three attempts arrived, each with a signature that its receiver verified"); err != nil {
+	if err := s.checkf(len(seen) == 3 && seen[2].answered == http.StatusOK, "three attempts arrived, each with a signature that its receiver verified"); err != nil {
 		return err
 	}
 	return errors.Join(
-		s.check(onTime, "each retry came when it was due"),
-		s.check(seen[0].id == seen[1].id && seen[1].id == seen[2].id, "webhook-id stayed the same: %s", seen[0].id),
-		s.check(seen[0].timestamp.Before(seen[1].timestamp) && seen[1].timestamp.Before(seen[2].timestamp) &&
+		s.checkf(onTime, "each retry came when it was due"),
+		s.checkf(seen[0].id == seen[1].id && seen[1].id == seen[2].id, "webhook-id stayed the same: %s", seen[0].id),
+		s.checkf(seen[0].timestamp.Before(seen[1].timestamp) && seen[1].timestamp.Before(seen[2].timestamp) &&
 			seen[0].signature != seen[1].signature && seen[1].signature != seen[2].signature, "timestamp and signature were new each time"))
 }
 
 // refuse is the third act: without mutual trust nothing leaves, and nothing is lost.
 func (s *story) refuse(ctx context.Context) error {
-	s.say("\nAct 3. Three receivers with which there is no mutual trust\n")
+	s.sayf("\nAct 3. Three receivers with which there is no mutual trust\n")
 	stranger, err := authority.New("Somebody else's authority")
 	if err != nil {
 		return fmt.Errorf("make another authority: %w", err)
@@ -186,19 +186,19 @@ func (s *story) refuse(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.say("\n  %s/%s, a receiver that %s: %s\n    what happened  %s\n    what to do     %s\n", tenant, c.name, c.says, rec.Outcome, rec.Detail, rec.Advice)
-		problems = append(problems, s.check(rec.Outcome == c.want && hooks[i].content.Load() == 0 && rec.Next != nil,
+		s.sayf("\n  %s/%s, a receiver that %s: %s\n    what happened  %s\n    what to do     %s\n", tenant, c.name, c.says, rec.Outcome, rec.Detail, rec.Advice)
+		problems = append(problems, s.checkf(rec.Outcome == c.want && hooks[i].content.Load() == 0 && rec.Next != nil,
 			"it got nothing, and the delivery is held (next try in %.0f s)", time.Until(*cmpOr(rec.Next)).Seconds()))
 	}
 	held, err := s.held(ctx)
 	if err != nil {
 		return err
 	}
-	problems = append(problems, s.check(held == uint64(len(cases)), "%d deliveries wait, none is dropped", held))
+	problems = append(problems, s.checkf(held == uint64(len(cases)), "%d deliveries wait, none is dropped", held))
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	s.say("\n  The operator of %s/outdated now trusts our authority …\n", tenant)
+	s.sayf("\n  The operator of %s/outdated now trusts our authority …\n", tenant)
 	mended.Store(true)
 	return s.heal(ctx, hooks[2])
 }
@@ -237,16 +237,16 @@ func (s *story) heal(ctx context.Context, hook *webhook) error {
 			return err
 		}
 		if rec.Outcome == delivery.Delivered {
-			return s.check(hook.verified(string(rec.Delivery)), "… and the held delivery has arrived at attempt %d, verified", rec.Attempt)
+			return s.checkf(hook.verified(string(rec.Delivery)), "… and the held delivery has arrived at attempt %d, verified", rec.Attempt)
 		}
 	}
 }
 
 // trace is the fourth act: one trace shows all of it.
 func (s *story) trace(ctx context.Context) error {
-	s.say("\nAct 4. One delivery as an engineer on call sees it\n\n")
+	s.sayf("\nAct 4. One delivery as an engineer on call sees it\n\n")
 	if os.Getenv("OTEL_SDK_DISABLED") == "true" {
-		s.say("  OTEL_SDK_DISABLED=true switches tracing off, so there is nothing to show.\n")
+		s.sayf("  OTEL_SDK_DISABLED=true switches tracing off, so there is nothing to show.\n")
 		return nil
 	}
 	hook, err := open(s.deployment.CA, s.deployment.CA, nil)
@@ -271,12 +271,12 @@ func (s *story) trace(ctx context.Context) error {
 		return fmt.Errorf("the trace lacks %s: %w", strings.Join(missing(spans, chain), ", "), err)
 	}
 	for line := range strings.Lines(telemetry.Tree(spans, highlights()...)) {
-		s.say("  %s", line)
+		s.sayf("  %s", line)
 	}
 	if to := cmpEnv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"); to != "" {
-		s.say("\n  The same trace has been sent to %s; look for %s.\n", to, id)
+		s.sayf("\n  The same trace has been sent to %s; look for %s.\n", to, id)
 	} else {
-		s.say("\n  Set OTEL_EXPORTER_OTLP_ENDPOINT to have the same trace in Jaeger.\n")
+		s.sayf("\n  Set OTEL_EXPORTER_OTLP_ENDPOINT to have the same trace in Jaeger.\n")
 	}
 	return nil
 }

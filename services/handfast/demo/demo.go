@@ -73,7 +73,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.JSON {
 		s.says = o.Err
 	}
-	s.say("Handfast %s: webhooks that shake hands first\n", o.Version)
+	s.sayf("Handfast %s: webhooks that shake hands first\n", o.Version)
 	if err := s.start(ctx, dir); err != nil {
 		return err
 	}
@@ -86,18 +86,18 @@ func Run(ctx context.Context, o Options) (err error) {
 	return s.end()
 }
 
-func (s *story) say(format string, arguments ...any) {
+func (s *story) sayf(format string, arguments ...any) {
 	_, _ = fmt.Fprintf(s.says, format, arguments...)
 }
 
-// check says a fact that must hold, and is the error when it does not.
-func (s *story) check(holds bool, format string, arguments ...any) error {
+// checkf says a fact that must hold, and is the error when it does not.
+func (s *story) checkf(holds bool, format string, arguments ...any) error {
 	fact := fmt.Sprintf(format, arguments...)
 	if !holds {
-		s.say("  ✗ %s\n", fact)
+		s.sayf("  ✗ %s\n", fact)
 		return errors.New("this does not hold: " + fact)
 	}
-	s.say("  ✓ %s\n", fact)
+	s.sayf("  ✓ %s\n", fact)
 	return nil
 }
 
@@ -121,7 +121,7 @@ func (s *story) start(ctx context.Context, dir string) error {
 	if _, err := d.NATS.ChanSubscribe("receipts.>", s.receipts); err != nil {
 		return errors.Join(fmt.Errorf("follow the receipts: %w", err), d.Stop(ctx))
 	}
-	s.say("  NATS with JetStream on disk, a development authority, one signer and one dispatcher: up in %.1f s\n", time.Since(began).Seconds())
+	s.sayf("  NATS with JetStream on disk, a development authority, one signer and one dispatcher: up in %.1f s\n", time.Since(began).Seconds())
 	return nil
 }
 
@@ -233,7 +233,7 @@ func (s *story) held(ctx context.Context) (uint64, error) {
 
 func (s *story) end() error {
 	sum := s.book.summary(s.first, s.took)
-	s.say("\nAll four acts ended as they must. %.0f deliveries/s, latency p50 %.1f ms and p99 %.1f ms, %d handshakes, %.1f %% of attempts on a connection that was open already.\n",
+	s.sayf("\nAll four acts ended as they must. %.0f deliveries/s, latency p50 %.1f ms and p99 %.1f ms, %d handshakes, %.1f %% of attempts on a connection that was open already.\n",
 		sum.DeliveriesPerSecond, sum.LatencyMS.P50, sum.LatencyMS.P99, sum.Handshakes, 100*sum.ReusedShare)
 	if !s.options.JSON {
 		return nil

@@ -96,6 +96,7 @@ func (w *webhook) count(next http.Handler) http.Handler {
 
 type countingBody struct {
 	io.ReadCloser
+
 	total *atomic.Int64
 }
 
