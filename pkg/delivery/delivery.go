@@ -40,8 +40,13 @@ type Delivery struct {
 	Event uint64
 	// Attempt counts from 1. It is ours, not the broker's delivery count.
 	Attempt int
+	// Base is how many attempts had been made when the delivery was last replayed by hand; its schedule counts from
+	// there.
+	Base int
 	// Resigned counts how often this attempt went back to be signed without being sent.
 	Resigned int
+	// Inline tells that the payload travels with the delivery, because the event may have aged out of EVENTS.
+	Inline bool
 	// First is when the event was stored; retry horizons count from it.
 	First time.Time
 }

@@ -45,6 +45,8 @@ type Step struct {
 	// Attempt and Resigned are the counters of the scheduled try.
 	Attempt  int
 	Resigned int
+	// Inline tells that the payload must go with the record: by then the event may have aged out.
+	Inline bool
 	// Reason tells in words why a delivery is buried.
 	Reason string
 }
@@ -53,7 +55,8 @@ type Step struct {
 type Policy struct {
 	// Schedule holds the waits after attempt 1, 2, ….
 	Schedule []time.Duration
-	// Horizon is how long after Delivery.First the event can still be read for signing; no try is set later.
+	// Horizon is how long after Delivery.First the event can surely be read for signing. A try that is set later takes
+	// the payload along.
 	Horizon time.Duration
 }
 
@@ -86,39 +89,30 @@ func (p Policy) signAgain(d Delivery, v Verdict, now time.Time) Step {
 		pause = max(pause, min(signAgainMax, time.Second<<min(d.Resigned-1, 10)))
 	}
 	at := now.Add(jitter(pause, d.ID, d.Attempt+d.Resigned))
-	if at.After(d.First.Add(p.Horizon)) {
-		return Step{Action: Bury, Reason: "could not be sent within " + p.Horizon.String() + " of its event: " + v.Detail}
-	}
-	return Step{Action: Schedule, At: at, Attempt: d.Attempt, Resigned: d.Resigned + 1}
+	return Step{Action: Schedule, At: at, Attempt: d.Attempt, Resigned: d.Resigned + 1, Inline: p.inline(d, at)}
 }
 
 func (p Policy) retry(d Delivery, v Verdict, now time.Time) Step {
-	if d.Attempt > len(p.Schedule) {
-		return Step{Action: Bury, Reason: "all " + strconv.Itoa(d.Attempt) + " attempts are used up; the last one: " + v.Detail}
+	if made := d.Attempt - d.Base; made > len(p.Schedule) {
+		return Step{Action: Bury, Reason: "all " + strconv.Itoa(made) + " attempts are used up; the last one: " + v.Detail}
 	}
 	at := now.Add(p.wait(d, v))
-	if at.After(d.First.Add(p.Horizon)) {
-		return Step{Action: Bury, Reason: "the next attempt would be later than " + p.Horizon.String() +
-			" after the event, when its payload is no longer kept: " + v.Detail}
-	}
-	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1}
+	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1, Inline: p.inline(d, at)}
+}
+
+// inline reports whether a try at a time must take the payload along.
+func (p Policy) inline(d Delivery, at time.Time) bool {
+	return d.Inline || at.After(d.First.Add(p.Horizon))
 }
 
 func (p Policy) hold(d Delivery, v Verdict, now time.Time) Step {
 	at := now.Add(p.wait(d, v))
-	if last := d.First.Add(p.Horizon); at.After(last) {
-		if !now.Before(last) {
-			return Step{Action: Bury, Reason: "held for " + p.Horizon.String() +
-				", as long as the event's payload is kept; the whole request is kept here and can be replayed: " + v.Detail}
-		}
-		at = last
-	}
-	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1}
+	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1, Inline: p.inline(d, at)}
 }
 
 func (p Policy) wait(d Delivery, v Verdict) time.Duration {
 	wait := HoldInterval
-	if i := d.Attempt - 1; i >= 0 && i < len(p.Schedule) {
+	if i := d.Attempt - d.Base - 1; i >= 0 && i < len(p.Schedule) {
 		wait = p.Schedule[i]
 	}
 	// Not earlier than the receiver asks, and not earlier than the schedule: a short Retry-After must not use up

@@ -18,19 +18,31 @@ type Retry struct {
 	Endpoint string    `json:"endpoint"`
 	Event    uint64    `json:"event"`
 	Attempt  int       `json:"attempt"`
+	Base     int       `json:"base,omitempty"`
 	Resigned int       `json:"resigned,omitempty"`
 	First    time.Time `json:"first"`
 	// Outcome is why it waits.
 	Outcome Outcome `json:"outcome"`
 	// Previous is the W3C traceparent of the attempt before, for a span link.
 	Previous string `json:"previous,omitempty"`
+	// Inline holds the payload of an event that may have aged out of EVENTS; nil while it surely stands there.
+	Inline *Inline `json:"inline,omitempty"`
+}
+
+// Inline is a payload that travels with its record.
+type Inline struct {
+	ContentType string `json:"content_type"`
+	Body        []byte `json:"body"`
+	Type        string `json:"type"`
+	Source      string `json:"source"`
+	ID          string `json:"id"`
 }
 
 // NewRetry makes the record of a step that schedules.
 func NewRetry(d Delivery, step Step, outcome Outcome, previous string) Retry {
 	return Retry{
 		Delivery: d.ID, Tenant: d.Endpoint.Tenant, Endpoint: d.Endpoint.Name, Event: d.Event,
-		Attempt: step.Attempt, Resigned: step.Resigned, First: d.First, Outcome: outcome, Previous: previous,
+		Attempt: step.Attempt, Base: d.Base, Resigned: step.Resigned, First: d.First, Outcome: outcome, Previous: previous,
 	}
 }
 
@@ -38,7 +50,7 @@ func NewRetry(d Delivery, step Step, outcome Outcome, previous string) Retry {
 func (r Retry) Due() Delivery {
 	return Delivery{
 		ID: r.Delivery, Endpoint: endpoint.Key{Tenant: r.Tenant, Name: r.Endpoint}, Event: r.Event,
-		Attempt: r.Attempt, Resigned: r.Resigned, First: r.First,
+		Attempt: r.Attempt, Base: r.Base, Resigned: r.Resigned, First: r.First, Inline: r.Inline != nil,
 	}
 }
 
@@ -53,9 +65,9 @@ func ParseRetry(data []byte) (Retry, error) {
 		return Retry{}, errors.New("retry record has no delivery")
 	case r.Tenant == "" || r.Endpoint == "":
 		return Retry{}, fmt.Errorf("retry record of delivery %q has no endpoint", r.Delivery)
-	case r.Event == 0:
+	case r.Event == 0 && r.Inline == nil:
 		return Retry{}, fmt.Errorf("retry record of delivery %q has no event sequence", r.Delivery)
-	case r.Attempt < 1 || r.Resigned < 0:
+	case r.Attempt < 1 || r.Resigned < 0 || r.Base < 0 || r.Base >= r.Attempt:
 		return Retry{}, fmt.Errorf("retry record of delivery %q has attempt %d, resigned %d", r.Delivery, r.Attempt, r.Resigned)
 	}
 	return r, nil

@@ -20,7 +20,9 @@ const (
 	brokerPrefix   = "Nats-"
 	deliveryHeader = "Handfast-Delivery"
 	attemptHeader  = "Handfast-Attempt"
+	baseHeader     = "Handfast-Base"
 	resignedHeader = "Handfast-Resigned"
+	inlineHeader   = "Handfast-Inline"
 	eventHeader    = "Handfast-Event"
 	firstHeader    = "Handfast-First"
 	signedHeader   = "Handfast-Signed"
@@ -29,8 +31,11 @@ const (
 	typeHeader     = "Handfast-Event-Type"
 	sourceHeader   = "Handfast-Event-Source"
 	idHeader       = "Handfast-Event-Id"
-	traceHeader    = "traceparent"
-	stateHeader    = "tracestate"
+	// WakeHeader marks a message on a due subject as a token that wakes an endpoint instead of a retry.
+	WakeHeader = "Handfast-Wake"
+
+	traceHeader = "traceparent"
+	stateHeader = "tracestate"
 )
 
 // Signed is a message of DELIVERIES: the HTTP request, byte for byte what was signed, and what belongs to it.
@@ -61,8 +66,14 @@ func (t Topology) SignedMessage(s Signed) *nats.Msg {
 	d := s.Delivery
 	set(deliveryHeader, string(d.ID))
 	set(attemptHeader, strconv.Itoa(d.Attempt))
+	if d.Base > 0 {
+		set(baseHeader, strconv.Itoa(d.Base))
+	}
 	if d.Resigned > 0 {
 		set(resignedHeader, strconv.Itoa(d.Resigned))
+	}
+	if d.Inline {
+		set(inlineHeader, "1")
 	}
 	set(eventHeader, strconv.FormatUint(d.Event, 10))
 	set(firstHeader, d.First.UTC().Format(time.RFC3339Nano))
@@ -94,21 +105,24 @@ func ParseSigned(subject string, header nats.Header, data []byte) (Signed, error
 		Body: data, Type: decoded(one(typeHeader)), Source: decoded(one(sourceHeader)), ID: decoded(one(idHeader)),
 		Trace: one(traceHeader), TraceState: one(stateHeader), Previous: one(previousHeader), Keys: strings.Fields(one(keysHeader)),
 	}
-	s.Delivery = delivery.Delivery{ID: delivery.ID(one(deliveryHeader)), Endpoint: key}
-	var errs [5]error
+	s.Delivery = delivery.Delivery{ID: delivery.ID(one(deliveryHeader)), Endpoint: key, Inline: one(inlineHeader) == "1"}
+	var errs [6]error
 	s.Delivery.Attempt, errs[0] = strconv.Atoi(one(attemptHeader))
 	if resigned := one(resignedHeader); resigned != "" {
 		s.Delivery.Resigned, errs[1] = strconv.Atoi(resigned)
 	}
 	s.Delivery.Event, errs[2] = strconv.ParseUint(one(eventHeader), 10, 64)
 	s.Delivery.First, errs[3] = time.Parse(time.RFC3339Nano, one(firstHeader))
+	if base := one(baseHeader); base != "" {
+		s.Delivery.Base, errs[5] = strconv.Atoi(base)
+	}
 	s.SignedAt, errs[4] = time.Parse(time.RFC3339Nano, one(signedHeader))
 	for _, err := range errs {
 		if err != nil {
 			return s, fmt.Errorf("message on %s is not a signed request: %w", subject, err)
 		}
 	}
-	if s.Delivery.ID == "" || s.Delivery.Attempt < 1 || s.Delivery.Event == 0 {
+	if s.Delivery.ID == "" || s.Delivery.Attempt < 1 || (s.Delivery.Event == 0 && !s.Delivery.Inline) {
 		return s, fmt.Errorf("message on %s is not a signed request: delivery %q, attempt %d, event %d", subject, s.Delivery.ID, s.Delivery.Attempt, s.Delivery.Event)
 	}
 	s.Header = make(http.Header, len(header))

@@ -79,6 +79,11 @@ func DeadLetterSubject(key endpoint.Key, id string) string {
 	return "deadletters." + key.Tenant + "." + key.Name + "." + id
 }
 
+// BacklogSubject is the queue of an endpoint that must wait.
+func BacklogSubject(key endpoint.Key, partitions int) string {
+	return place("backlog.", key, partitions)
+}
+
 // ReceiptSubject is where an endpoint's receipts stand.
 func ReceiptSubject(key endpoint.Key) string { return "receipts." + key.Tenant + "." + key.Name }
 

@@ -16,9 +16,9 @@ const (
 	MaxPartitions = 256
 	// EventAge is how long EVENTS keeps the payload of record.
 	EventAge = 7 * 24 * time.Hour
-	// Horizon is how long after its event a delivery may still be signed: half a day less than EventAge, so that an
-	// event never ages out between schedule and signature.
-	Horizon = EventAge - 12*time.Hour
+	// Horizon is how long after its event a retry may rely on EVENTS: a day less than EventAge, so that an event does not
+	// age out between schedule and signature. Later ones take the payload along.
+	Horizon = EventAge - 24*time.Hour
 	// AckWait is how long the broker leaves a delivery with one dispatcher without hearing from it.
 	AckWait = time.Minute
 

@@ -19,6 +19,8 @@ type Catalogue struct {
 	kv         jetstream.KeyValue
 	partitions int
 	logger     *slog.Logger
+	// Changed, when set before Follow, is told about each document that has come into force. It must not block.
+	Changed func(endpoint.Key)
 }
 
 // OpenCatalogue binds to the bucket.
@@ -158,5 +160,8 @@ func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry
 			return
 		}
 		registry.Put(e, entry.Revision())
+		if c.Changed != nil {
+			c.Changed(key)
+		}
 	}
 }

@@ -175,6 +175,10 @@ func (d *Dispatcher) endpoint(ctx context.Context, key endpoint.Key, r *result) 
 		}
 		to = endpoint.Registered{Endpoint: e, Revision: revision}
 	}
+	if to.Paused {
+		r.verdict = ours(delivery.LaneFull, "endpoint "+key.String()+" is paused", "")
+		return to, false
+	}
 	if to.Disabled() {
 		r.verdict = ours(delivery.Gone, "endpoint "+key.String()+" is disabled: "+to.Status.Disabled.Reason, "Apply its document again to enable it, then replay the dead letter")
 		r.disabled = true

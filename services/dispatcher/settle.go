@@ -108,7 +108,13 @@ func (d *Dispatcher) next(ctx context.Context, r *result, step delivery.Step) (*
 			propagator.Inject(ctx, carrier)
 			previous = carrier["traceparent"]
 		}
-		msg, id, err := d.topology.ScheduleMessage(delivery.NewRetry(del, step, r.verdict.Outcome, previous), step.At, r.signed.Trace)
+		record := delivery.NewRetry(del, step, r.verdict.Outcome, previous)
+		if step.Inline {
+			record.Inline = &delivery.Inline{
+				ContentType: r.signed.Header.Get("Content-Type"), Body: r.signed.Body, Type: r.signed.Type, Source: r.signed.Source, ID: r.signed.ID,
+			}
+		}
+		msg, id, err := d.topology.ScheduleMessage(record, step.At, r.signed.Trace)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // says what already
 		}

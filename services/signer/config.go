@@ -19,6 +19,8 @@ type Config struct {
 	Concurrency int
 	// FetchWait is how long a pull stays with the broker. Default 5 s.
 	FetchWait time.Duration
+	// TendInterval is how often endpoints that wait are looked for, in case a wake-up was lost. Default 1 min.
+	TendInterval time.Duration
 	// Vault opens the signing keys.
 	Vault signature.Vault
 }
@@ -29,6 +31,9 @@ func (c Config) fill() Config {
 	}
 	if c.FetchWait <= 0 {
 		c.FetchWait = 5 * time.Second
+	}
+	if c.TendInterval <= 0 {
+		c.TendInterval = time.Minute
 	}
 	return c
 }

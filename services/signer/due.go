@@ -17,20 +17,24 @@ import (
 	"github.com/handfast/handfast/pkg/stream"
 )
 
-// due works on one retry whose time has come.
+// due works on one retry whose time has come, or on a token that wakes an endpoint.
 func (s *Signer) due(ctx context.Context, msg jetstream.Msg) {
-	record, err := delivery.ParseRetry(msg.Data())
-	if err != nil {
-		s.refuseRetry(ctx, msg, err)
-		return
-	}
 	meta, err := msg.Metadata()
 	if err != nil {
 		s.logger.ErrorContext(ctx, "message without JetStream metadata", slog.Any("error", err))
 		return
 	}
+	if token := msg.Headers().Get(stream.WakeHeader); token != "" {
+		s.wake(ctx, msg, token, meta.NumDelivered)
+		return
+	}
+	record, err := delivery.ParseRetry(msg.Data())
+	if err != nil {
+		s.refuseRetry(ctx, msg, err)
+		return
+	}
 	ctx = propagator.Extract(ctx, event.Carrier(msg.Headers()))
-	if err := s.resign(ctx, record, meta.Sequence.Stream); err != nil {
+	if err := s.resign(ctx, record, strconv.FormatUint(meta.Sequence.Stream, 10)); err != nil {
 		s.logger.WarnContext(ctx, "retry could not be signed and stored; trying again",
 			slog.String("delivery", string(record.Delivery)), slog.String("endpoint", record.Due().Endpoint.String()), slog.Any("error", err))
 		s.giveBack(ctx, msg, pauseRetry)
@@ -39,10 +43,10 @@ func (s *Signer) due(ctx context.Context, msg jetstream.Msg) {
 	s.done(ctx, msg)
 }
 
-// resign stores a fresh request, or a dead letter when there is nothing left to sign. The message id holds the sequence
-// of the due record: the same record gives the same message once, and another one of the same attempt is not mistaken
-// for it.
-func (s *Signer) resign(ctx context.Context, record delivery.Retry, sequence uint64) error {
+// resign stores a fresh request, or a dead letter when there is nothing left to sign, or parks the record when the
+// endpoint is paused. source names the record: the same record gives the same message once, and another one of the same
+// attempt is not mistaken for it.
+func (s *Signer) resign(ctx context.Context, record delivery.Retry, source string) error {
 	d := record.Due()
 	to, err := s.endpoint(ctx, d.Endpoint)
 	if errors.Is(err, stream.ErrNoEndpoint) {
@@ -51,32 +55,55 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, sequence uin
 	if err != nil {
 		return err
 	}
-	raw, err := s.events.GetMsg(ctx, d.Event)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return s.end(ctx, d, nil, "event "+strconv.FormatUint(d.Event, 10)+" is no longer in EVENTS, so there is no payload to send")
+	if to.Paused {
+		return s.park(ctx, d, record.Inline)
+	}
+	content, err := s.payload(ctx, record)
+	var lost *lostError
+	if errors.As(err, &lost) {
+		return s.end(ctx, d, nil, lost.reason)
 	}
 	if err != nil {
-		return fmt.Errorf("read event %d: %w", d.Event, err)
-	}
-	e, err := read(raw.Subject, raw.Header, raw.Data, raw.Sequence, raw.Time)
-	if err != nil {
-		return s.end(ctx, d, nil, "the stored event is not valid: "+err.Error())
+		return err
 	}
 	if to.Disabled() {
-		return s.end(ctx, d, &e, "the endpoint is disabled: "+to.Status.Disabled.Reason)
+		return s.end(ctx, d, &content, "the endpoint is disabled: "+to.Status.Disabled.Reason)
 	}
-	signed, err := s.sign(ctx, e, to, d)
+	signed, err := s.sign(ctx, content, to, d)
 	if err != nil {
 		return err
 	}
 	signed.Previous = record.Previous
-	id := string(d.ID) + "." + strconv.FormatUint(sequence, 10)
-	if _, err := s.publisher.Send(s.topology.SignedMessage(signed), id).Wait(ctx); err != nil {
+	if _, err := s.publisher.Send(s.topology.SignedMessage(signed), string(d.ID)+"."+source).Wait(ctx); err != nil {
 		s.deliveries(ctx, "failed")
 		return err //nolint:wrapcheck // says what and where already
 	}
 	s.deliveries(ctx, "stored")
 	return nil
+}
+
+// lostError says that there is no payload any more.
+type lostError struct{ reason string }
+
+func (e *lostError) Error() string { return e.reason }
+
+// payload reads what is to be sent: from the record when it brings it along, else from EVENTS.
+func (s *Signer) payload(ctx context.Context, record delivery.Retry) (payload, error) {
+	if in := record.Inline; in != nil {
+		return payload{body: in.Body, content: in.ContentType, kind: in.Type, source: in.Source, id: in.ID}, nil
+	}
+	raw, err := s.events.GetMsg(ctx, record.Event)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return payload{}, &lostError{"event " + strconv.FormatUint(record.Event, 10) + " is no longer in EVENTS, so there is no payload to send"}
+	}
+	if err != nil {
+		return payload{}, fmt.Errorf("read event %d: %w", record.Event, err)
+	}
+	e, err := read(raw.Subject, raw.Header, raw.Data, raw.Sequence, raw.Time)
+	if err != nil {
+		return payload{}, &lostError{"the stored event is not valid: " + err.Error()}
+	}
+	return e.payload, nil
 }
 
 // endpoint finds an endpoint, in the bucket itself when it is not known here yet.
@@ -92,7 +119,7 @@ func (s *Signer) endpoint(ctx context.Context, key endpoint.Key) (endpoint.Regis
 }
 
 // end buries a delivery that cannot go on.
-func (s *Signer) end(ctx context.Context, d delivery.Delivery, e *stored, reason string) error {
+func (s *Signer) end(ctx context.Context, d delivery.Delivery, e *payload, reason string) error {
 	outcome := delivery.Gone
 	letter := delivery.DeadLetter{
 		Tenant: d.Endpoint.Tenant, Endpoint: d.Endpoint.Name, Delivery: d.ID, Attempt: d.Attempt, Event: d.Event,

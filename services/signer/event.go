@@ -32,14 +32,21 @@ const (
 // W3C trace context only: baggage of a producer is nobody else's business.
 var propagator = propagation.TraceContext{}
 
+// payload is what is signed and sent of an event.
+type payload struct {
+	body    []byte
+	content string
+	// kind, source and id are the event's.
+	kind, source, id string
+}
+
 // stored is an event with its place in EVENTS.
 type stored struct {
 	event.Event
+	payload
 
 	sequence uint64
 	at       time.Time
-	body     []byte
-	content  string
 }
 
 // event works on one message of EVENTS.
@@ -90,7 +97,10 @@ func read(subject string, header nats.Header, data []byte, sequence uint64, at t
 	if err != nil {
 		return stored{}, fmt.Errorf("build body: %w", err)
 	}
-	return stored{Event: e, sequence: sequence, at: at, body: body, content: content}, nil
+	return stored{
+		Event: e, sequence: sequence, at: at,
+		payload: payload{body: body, content: content, kind: e.Type(), source: e.Source(), id: e.ID()},
+	}, nil
 }
 
 // match returns the endpoints that want the event. An endpoint that its receiver has disabled wants none; the event
@@ -114,6 +124,11 @@ func (s *Signer) match(ctx context.Context, e stored) []endpoint.Registered {
 	return matched
 }
 
+// first is the first attempt of an event's delivery to an endpoint.
+func first(e stored, to endpoint.Registered) delivery.Delivery {
+	return delivery.Delivery{ID: delivery.NewID(e.Digest(), to.Key()), Endpoint: to.Key(), Event: e.sequence, Attempt: 1, First: e.at}
+}
+
 // fanOut publishes one signed request per endpoint and waits for every ack. Endpoints that failed get a record on
 // RETRIES when others succeeded, because giving the event back would repeat those. The error means that nothing is
 // stored that an ack of the event could stand on.
@@ -121,8 +136,12 @@ func (s *Signer) fanOut(ctx context.Context, e stored, matched []endpoint.Regist
 	pending := make([]stream.Pending, len(matched))
 	problems := make([]error, len(matched))
 	for i, to := range matched {
-		d := delivery.Delivery{ID: delivery.NewID(e.Digest(), to.Key()), Endpoint: to.Key(), Event: e.sequence, Attempt: 1, First: e.at}
-		signed, err := s.sign(ctx, e, to, d)
+		d := first(e, to)
+		if to.Paused {
+			problems[i] = s.park(ctx, d, nil)
+			continue
+		}
+		signed, err := s.sign(ctx, e.payload, to, d)
 		if err != nil {
 			problems[i] = err
 			continue
@@ -131,7 +150,7 @@ func (s *Signer) fanOut(ctx context.Context, e stored, matched []endpoint.Regist
 	}
 	failed := 0
 	for i := range matched {
-		if problems[i] == nil {
+		if problems[i] == nil && !matched[i].Paused {
 			_, problems[i] = pending[i].Wait(ctx)
 		}
 		if problems[i] != nil {
@@ -163,7 +182,7 @@ func (s *Signer) postpone(ctx context.Context, e stored, matched []endpoint.Regi
 		}
 		s.logger.WarnContext(ctx, "request could not be signed or stored; trying again soon",
 			slog.String("endpoint", to.Key().String()), slog.Uint64("event", e.sequence), slog.Any("error", problems[i]))
-		d := delivery.Delivery{ID: delivery.NewID(e.Digest(), to.Key()), Endpoint: to.Key(), Event: e.sequence, Attempt: 1, First: e.at}
+		d := first(e, to)
 		step := delivery.Step{Attempt: 1, Resigned: 1}
 		msg, id, err := s.topology.ScheduleMessage(delivery.NewRetry(d, step, delivery.StaleSignature, ""), time.Now().Add(pauseRetry), traceparent(ctx))
 		if err != nil {

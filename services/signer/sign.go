@@ -18,7 +18,7 @@ import (
 )
 
 // sign builds the request of a delivery and signs it with every scheme of its endpoint, at this instant.
-func (s *Signer) sign(ctx context.Context, e stored, to endpoint.Registered, d delivery.Delivery) (stream.Signed, error) {
+func (s *Signer) sign(ctx context.Context, e payload, to endpoint.Registered, d delivery.Delivery) (stream.Signed, error) {
 	began := time.Now()
 	defer func() { s.meters.signing.Record(ctx, time.Since(began).Seconds()) }()
 	ring, err := s.keyring.Ring(ctx, to.Key(), to.Signature.Schemes)
@@ -44,7 +44,7 @@ func (s *Signer) sign(ctx context.Context, e stored, to endpoint.Registered, d d
 	propagator.Inject(ctx, carrier)
 	return stream.Signed{
 		Delivery: d, Header: header, Body: e.body, SignedAt: began, Keys: keys,
-		Type: e.Type(), Source: e.Source(), ID: e.ID(),
+		Type: e.kind, Source: e.source, ID: e.id,
 		Trace: carrier["traceparent"], TraceState: carrier["tracestate"],
 	}, nil
 }

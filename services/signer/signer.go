@@ -28,11 +28,13 @@ type Signer struct {
 	topology  stream.Topology
 	publisher *stream.Publisher
 	events    jetstream.Stream
+	backlog   jetstream.Stream
 	consumers [2]jetstream.Consumer // of EVENTS and of due retries
 	catalogue *stream.Catalogue
 	endpoints endpoint.Registry
 	keyring   *Keyring
 	slots     *stream.Slots
+	tending   *tending
 	ready     atomic.Bool
 	stopping  atomic.Bool
 	working   sync.WaitGroup
@@ -56,7 +58,7 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Signer, error)
 	}
 	s := &Signer{
 		config: config, logger: deps.Logger, tracer: deps.TracerProvider.Tracer(scope),
-		slots: stream.NewSlots(config.Concurrency),
+		slots: stream.NewSlots(config.Concurrency), tending: newTending(),
 	}
 	if s.topology, err = stream.LoadTopology(ctx, js); err != nil {
 		return nil, fmt.Errorf("signer: %w", err)
@@ -67,6 +69,9 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Signer, error)
 	if s.events, err = js.Stream(ctx, stream.Events); err != nil {
 		return nil, fmt.Errorf("signer: look up stream %s: %w", stream.Events, err)
 	}
+	if s.backlog, err = js.Stream(ctx, stream.Backlog); err != nil {
+		return nil, fmt.Errorf("signer: look up stream %s: %w", stream.Backlog, err)
+	}
 	for i, at := range [2][2]string{{stream.Events, stream.SignerConsumer}, {stream.Retries, stream.DueConsumer}} {
 		if s.consumers[i], err = js.Consumer(ctx, at[0], at[1]); err != nil {
 			return nil, fmt.Errorf("signer: bind to consumer %s of stream %s: %w", at[1], at[0], err)
@@ -75,6 +80,7 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Signer, error)
 	if s.catalogue, err = s.topology.OpenCatalogue(ctx, js, deps.Logger); err != nil {
 		return nil, fmt.Errorf("signer: %w", err)
 	}
+	s.catalogue.Changed = s.tending.add
 	if s.keyring, err = OpenKeyring(ctx, js, s.topology, config.Vault, deps.Logger); err != nil {
 		return nil, fmt.Errorf("signer: %w", err)
 	}
@@ -104,6 +110,7 @@ func (s *Signer) Run(ctx context.Context) error {
 	known := make(chan struct{})
 	following.Go(func() { s.catalogue.Follow(follow, &s.endpoints, func() { close(known) }) })
 	following.Go(func() { s.keyring.Follow(follow) })
+	following.Go(func() { s.tend(follow) })
 	select {
 	case <-known:
 	case <-ctx.Done():

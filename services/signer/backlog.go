@@ -1,0 +1,218 @@
+package signer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/event"
+	"github.com/handfast/handfast/pkg/stream"
+)
+
+const (
+	// bundle is how many waiting deliveries one wake-up signs; the next bundle has a wake-up of its own, so that a long
+	// queue does not keep a signer from other work.
+	bundle = 64
+	// fullPause is how long a delivery stays on RETRIES when its endpoint's backlog has no room.
+	fullPause = 10 * time.Minute
+	// wakePatience is how often a wake-up comes back to a signer that does not know the endpoint's document yet.
+	wakePatience = 20
+)
+
+// park puts a delivery into the backlog of its endpoint, which is paused. A backlog that is full sends it to RETRIES.
+func (s *Signer) park(ctx context.Context, d delivery.Delivery, inline *delivery.Inline) error {
+	step := delivery.Step{Attempt: d.Attempt, Resigned: d.Resigned}
+	record := delivery.NewRetry(d, step, delivery.LaneFull, "")
+	record.Inline = inline
+	data, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("write backlog record: %w", err)
+	}
+	msg := &nats.Msg{Subject: stream.BacklogSubject(d.Endpoint, s.topology.Partitions), Data: data, Header: nats.Header{}}
+	if trace := traceparent(ctx); trace != "" {
+		msg.Header["traceparent"] = []string{trace}
+	}
+	_, err = s.publisher.Send(msg, string(d.ID)+"."+strconv.Itoa(d.Attempt)).Wait(ctx)
+	if !stream.IsFull(err) {
+		return err //nolint:wrapcheck // says what and where already, or is nil
+	}
+	record.Resigned++
+	later, id, err := s.topology.ScheduleMessage(record, time.Now().Add(fullPause), traceparent(ctx))
+	if err != nil {
+		return err //nolint:wrapcheck // says what already
+	}
+	_, err = s.publisher.Send(later, id).Wait(ctx)
+	return err //nolint:wrapcheck // says what and where already, or is nil
+}
+
+// tending is the set of endpoints to look after soon.
+type tending struct {
+	mu    sync.Mutex
+	keys  map[endpoint.Key]struct{}
+	ready chan struct{}
+}
+
+func newTending() *tending {
+	return &tending{keys: make(map[endpoint.Key]struct{}), ready: make(chan struct{}, 1)}
+}
+
+// add never blocks.
+func (t *tending) add(key endpoint.Key) {
+	t.mu.Lock()
+	t.keys[key] = struct{}{}
+	t.mu.Unlock()
+	select {
+	case t.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (t *tending) take() map[endpoint.Key]struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	taken := t.keys
+	t.keys = make(map[endpoint.Key]struct{})
+	return taken
+}
+
+// tend looks after endpoints whose documents have come into force: it makes their first keys, and wakes those that may
+// go on. Now and then it looks for waiting endpoints that nobody has woken.
+func (s *Signer) tend(ctx context.Context) {
+	tick := time.NewTicker(s.config.TendInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.tending.ready:
+			for key := range s.tending.take() {
+				s.tendOne(ctx, key)
+			}
+		case <-tick.C:
+			s.tendWaiting(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Signer) tendOne(ctx context.Context, key endpoint.Key) {
+	to, ok := s.endpoints.Get(key)
+	if !ok {
+		return
+	}
+	if _, err := s.keyring.Ring(ctx, key, to.Signature.Schemes); err != nil && ctx.Err() == nil {
+		s.logger.ErrorContext(ctx, "endpoint has no usable signing keys; its deliveries wait", slog.String("endpoint", key.String()), slog.Any("error", err))
+	}
+	if to.Paused {
+		return
+	}
+	if err := s.callWaiting(ctx, key, "r"+strconv.FormatUint(to.Revision, 10)); err != nil && ctx.Err() == nil {
+		s.logger.WarnContext(ctx, "could not wake an endpoint; trying again within a minute", slog.String("endpoint", key.String()), slog.Any("error", err))
+	}
+}
+
+// tendWaiting wakes every endpoint that has a backlog and no reason for it, the deleted ones included, whose deliveries
+// end as dead letters.
+func (s *Signer) tendWaiting(ctx context.Context) {
+	info, err := s.backlog.Info(ctx, jetstream.WithSubjectFilter("backlog.>"))
+	if err != nil {
+		if ctx.Err() == nil {
+			s.logger.WarnContext(ctx, "cannot look for waiting endpoints", slog.Any("error", err))
+		}
+		return
+	}
+	for subject := range info.State.Subjects {
+		parts := strings.Split(subject, ".")
+		if len(parts) != 4 {
+			continue
+		}
+		key := endpoint.Key{Tenant: parts[2], Name: parts[3]}
+		if to, ok := s.endpoints.Get(key); ok && to.Paused {
+			continue
+		}
+		if err := s.callWaiting(ctx, key, "t"+strconv.FormatInt(time.Now().Unix()/60, 10)); err != nil && ctx.Err() == nil {
+			s.logger.WarnContext(ctx, "could not wake an endpoint", slog.String("endpoint", key.String()), slog.Any("error", err))
+		}
+	}
+}
+
+// callWaiting puts a wake-up token on the way when the endpoint has a backlog. Signers that have the same cause make the
+// same token, and the broker keeps one.
+func (s *Signer) callWaiting(ctx context.Context, key endpoint.Key, cause string) error {
+	head, err := s.backlog.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(stream.BacklogSubject(key, s.topology.Partitions)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the backlog of %s: %w", key, err)
+	}
+	token := cause + "." + strconv.FormatUint(head.Sequence, 10)
+	msg := &nats.Msg{Subject: stream.DueSubject(key, s.topology.Partitions), Header: nats.Header{stream.WakeHeader: {key.String()}}}
+	_, err = s.publisher.Send(msg, "wake."+key.String()+"."+token).Wait(ctx)
+	return err //nolint:wrapcheck // says what and where already, or is nil
+}
+
+// wake signs the next bundle of an endpoint's backlog. A record leaves the backlog only after its request, or its dead
+// letter, is stored.
+func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, delivered uint64) {
+	key, err := endpoint.ParseKey(name)
+	if err != nil {
+		s.refuseRetry(ctx, msg, err)
+		return
+	}
+	if to, ok := s.endpoints.Get(key); ok && to.Paused {
+		if delivered < wakePatience {
+			s.giveBack(ctx, msg, time.Second) // resumed a moment ago, perhaps: this signer will know soon
+			return
+		}
+		s.done(ctx, msg) // paused again; resuming makes a new token
+		return
+	}
+	more, err := s.drain(ctx, key)
+	if err == nil && more {
+		err = s.callWaiting(ctx, key, "b")
+	}
+	if err != nil {
+		s.logger.WarnContext(ctx, "backlog could not be signed; trying again", slog.String("endpoint", key.String()), slog.Any("error", err))
+		s.giveBack(ctx, msg, pauseRetry)
+		return
+	}
+	s.done(ctx, msg)
+}
+
+func (s *Signer) drain(ctx context.Context, key endpoint.Key) (more bool, err error) {
+	subject := stream.BacklogSubject(key, s.topology.Partitions)
+	next := uint64(1)
+	for range bundle {
+		raw, err := s.backlog.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("read the backlog of %s: %w", key, err)
+		}
+		next = raw.Sequence + 1
+		record, err := delivery.ParseRetry(raw.Data)
+		if err != nil {
+			s.logger.ErrorContext(ctx, "foreign record in a backlog; left where it is", slog.String("subject", subject), slog.Uint64("sequence", raw.Sequence), slog.Any("error", err))
+			continue
+		}
+		if err := s.resign(propagator.Extract(ctx, event.Carrier(raw.Header)), record, "b"+strconv.FormatUint(raw.Sequence, 10)); err != nil {
+			return false, err
+		}
+		if err := s.backlog.DeleteMsg(ctx, raw.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return false, fmt.Errorf("take a delivery off the backlog of %s: %w", key, err)
+		}
+	}
+	return true, nil
+}
