@@ -87,7 +87,7 @@ func New(t *testing.T) *World {
 	w.Vault.Current, err = signature.GenerateMasterKey(rand.Reader)
 	require.NoError(t, err)
 	// Long waits: in virtual time an idle system would otherwise spend days on heartbeats.
-	w.Signer = signer.Config{FetchWait: time.Hour, Vault: w.Vault}
+	w.Signer = signer.Config{FetchWait: time.Hour, TendInterval: time.Hour, Vault: w.Vault}
 	w.Dispatcher = dispatcher.Config{
 		FetchWait: time.Hour, LeaseTTL: 24 * time.Hour, SweepInterval: time.Hour, DrainTimeout: time.Second,
 		Connections: mtls.Options{Dial: w.Network.Dial},

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/signature"
+	"github.com/handfast/handfast/pkg/stream"
+	"github.com/handfast/handfast/pkg/stream/embedded"
+	"github.com/handfast/handfast/pkg/telemetry"
+	"github.com/handfast/handfast/services/dispatcher"
+	"github.com/handfast/handfast/services/signer"
+)
+
+// pipeline is a broker and one of each service.
+type pipeline struct {
+	fleet  *fleet
+	load   load
+	window int
+	logger *slog.Logger
+	js     jetstream.JetStream
+	tracer trace.Tracer
+	next   int // the number of the next event
+	stops  []func(context.Context) error
+}
+
+// sampled is the share of traces that are recorded.
+const sampled = 0.01
+
+// startTime bounds the start of the services.
+const startTime = 10 * time.Second
+
+func startPipeline(ctx context.Context, dir string, f *fleet, window int, logger *slog.Logger) (*pipeline, error) {
+	p := &pipeline{fleet: f, window: window, logger: logger}
+	if err := p.start(ctx, dir); err != nil {
+		return nil, errors.Join(err, p.stop(context.WithoutCancel(ctx)))
+	}
+	return p, nil
+}
+
+func (p *pipeline) start(ctx context.Context, dir string) (err error) {
+	if p.load, err = newLoad(); err != nil {
+		return err
+	}
+	broker, err := embedded.Start(embedded.Options{Dir: filepath.Join(dir, "nats")})
+	if err != nil {
+		return err
+	}
+	p.stops = append(p.stops, func(context.Context) error { broker.Stop(); return nil })
+	nc, err := p.connect("producer", broker)
+	if err != nil {
+		return err
+	}
+	if p.js, err = jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096)); err != nil {
+		return fmt.Errorf("open JetStream: %w", err)
+	}
+	if err := (stream.Topology{}).Apply(ctx, p.js); err != nil {
+		return err
+	}
+	if err := p.apply(ctx); err != nil {
+		return err
+	}
+	tracers := tracerProvider()
+	p.stops = append(p.stops, tracers.Shutdown)
+	p.tracer = tracers.Tracer("bench")
+	return p.startServices(ctx, broker, tracers)
+}
+
+// tracerProvider samples as production would, and throws away what an exporter would send.
+func tracerProvider() *sdktrace.TracerProvider {
+	return sdktrace.NewTracerProvider(
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(sampled))),
+		sdktrace.WithBatcher(discard{}),
+	)
+}
+
+type discard struct{}
+
+// ExportSpans drops them.
+func (discard) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { return nil }
+
+// Shutdown does nothing.
+func (discard) Shutdown(context.Context) error { return nil }
+
+func (p *pipeline) connect(name string, broker *embedded.Server) (*nats.Conn, error) {
+	nc, err := stream.Connect(name, "", p.logger, broker.Option())
+	if err != nil {
+		return nil, err
+	}
+	p.stops = append(p.stops, func(context.Context) error { nc.Close(); return nil })
+	return nc, nil
+}
+
+// apply stores the endpoints; nothing but the scheme differs from the defaults.
+func (p *pipeline) apply(ctx context.Context) error {
+	topology, err := stream.LoadTopology(ctx, p.js)
+	if err != nil {
+		return err
+	}
+	catalogue, err := topology.OpenCatalogue(ctx, p.js, p.logger)
+	if err != nil {
+		return err
+	}
+	for n := range endpoints {
+		document, err := json.Marshal(map[string]any{
+			"tenant": tenant, "name": "hook-" + strconv.Itoa(n), "url": "https://" + p.fleet.hosts[n%receivers] + "/hooks/" + strconv.Itoa(n),
+			"filter": map[string]any{"types": []string{eventType(n)}}, "signature": map[string]any{"schemes": []string{"v1"}},
+			"tls": map[string]any{"trust": map[string]any{"roots": string(p.fleet.authority.CertificatePEM())}},
+		})
+		if err != nil {
+			return fmt.Errorf("write endpoint %d: %w", n, err)
+		}
+		e, err := endpoint.Parse(document)
+		if err != nil {
+			return err
+		}
+		if _, err := catalogue.Apply(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// service is what both services are once they are made.
+type service interface {
+	Run(ctx context.Context) error
+	Ready() bool
+}
+
+func (p *pipeline) startServices(ctx context.Context, broker *embedded.Server, tracers trace.TracerProvider) error {
+	master, err := signature.GenerateMasterKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make a master key: %w", err)
+	}
+	addresses, err := mtls.ParseAddressPolicy([]string{"127.0.0.0/8"})
+	if err != nil {
+		return fmt.Errorf("allow loopback: %w", err)
+	}
+	nc, meters, err := p.surround(ctx, "signer", broker)
+	if err != nil {
+		return err
+	}
+	s, err := signer.New(ctx, signer.Config{Vault: signature.Vault{Current: master}}, signer.Dependencies{
+		NATS: nc, Logger: p.logger, TracerProvider: tracers, MeterProvider: meters.MeterProvider(),
+	})
+	if err != nil {
+		return err
+	}
+	if nc, meters, err = p.surround(ctx, "dispatcher", broker); err != nil {
+		return err
+	}
+	d, err := dispatcher.New(ctx, dispatcher.Config{ID: "bench", Connections: mtls.Options{Addresses: addresses}}, dispatcher.Dependencies{
+		NATS: nc, Identities: map[string]mtls.Source{"default": mtls.Static(p.fleet.identity)}, Logger: p.logger,
+		TracerProvider: tracers, MeterProvider: meters.MeterProvider(),
+	})
+	if err != nil {
+		return err
+	}
+	p.run(s)
+	p.run(d)
+	return wait(ctx, startTime, "the services are not ready", func() (bool, error) { return s.Ready() && d.Ready(), nil })
+}
+
+// surround gives a service its connection and its metrics, with the Prometheus exporter behind them.
+func (p *pipeline) surround(ctx context.Context, name string, broker *embedded.Server) (*nats.Conn, *telemetry.Telemetry, error) {
+	nc, err := p.connect(name, broker)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := telemetry.Start(ctx, telemetry.Config{Service: "handfast-" + name}, p.logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.stops = append(p.stops, t.Shutdown)
+	return nc, t, nil
+}
+
+func (p *pipeline) run(s service) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	p.stops = append(p.stops, func(context.Context) error { cancel(); return <-ended })
+}
+
+// stop ends everything, last in, first out.
+func (p *pipeline) stop(ctx context.Context) error {
+	var problems []error
+	for i := len(p.stops) - 1; i >= 0; i-- {
+		problems = append(problems, p.stops[i](ctx))
+	}
+	return errors.Join(problems...)
+}
+
+// wait asks until the answer is yes.
+func wait(ctx context.Context, most time.Duration, otherwise string, holds func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, err := holds()
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", otherwise, ctx.Err())
+		}
+	}
+}

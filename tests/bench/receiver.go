@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/mtls/authority"
+)
+
+// receivers is how many servers there are, each with a port of its own.
+const receivers = 10
+
+// fleet is the receivers. They require a client certificate, read every request to its end, note which event it
+// carried, and answer 204.
+type fleet struct {
+	authority *authority.Authority
+	identity  *mtls.Identity
+	hosts     [receivers]string // host:port
+	servers   [receivers]*http.Server
+	http2     bool
+	buffers   sync.Pool
+
+	requests, handshakes atomic.Int64
+	// seen gets every request, with the number that its body carries.
+	seen atomic.Pointer[func(number int)]
+}
+
+// counts are totals since the start.
+type counts struct{ requests, handshakes int64 }
+
+func (f *fleet) count() counts {
+	return counts{requests: f.requests.Load(), handshakes: f.handshakes.Load()}
+}
+
+func openFleet(http2 bool) (*fleet, error) {
+	f := &fleet{http2: http2}
+	f.buffers.New = func() any { return new(bytes.Buffer) }
+	f.watch(func(int) {})
+	var err error
+	if f.authority, err = authority.New("Handfast benchmark authority"); err != nil {
+		return nil, fmt.Errorf("make an authority: %w", err)
+	}
+	certificatePEM, keyPEM, err := f.authority.Client("spiffe://bench.handfast.test/dispatcher")
+	if err != nil {
+		return nil, fmt.Errorf("issue the client identity: %w", err)
+	}
+	if f.identity, err = mtls.NewIdentity("default", certificatePEM, keyPEM, time.Now()); err != nil {
+		return nil, fmt.Errorf("load the client identity: %w", err)
+	}
+	for i := range receivers {
+		if err := f.open(i); err != nil {
+			f.close()
+			return nil, fmt.Errorf("open receiver %d: %w", i, err)
+		}
+	}
+	return f, nil
+}
+
+func (f *fleet) open(i int) error {
+	certificatePEM, keyPEM, err := f.authority.Server("127.0.0.1")
+	if err != nil {
+		return fmt.Errorf("issue its certificate: %w", err)
+	}
+	certificate, err := tls.X509KeyPair(certificatePEM, keyPEM)
+	if err != nil {
+		return fmt.Errorf("load its certificate: %w", err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	f.hosts[i] = listener.Addr().String()
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(f.http2)
+	f.servers[i] = &http.Server{
+		Handler: f, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0), Protocols: &protocols,
+		TLSConfig: &tls.Config{
+			Certificates: []tls.Certificate{certificate}, ClientCAs: f.roots(), ClientAuth: tls.RequireAndVerifyClientCert,
+			MinVersion: tls.VersionTLS13,
+			// It runs once for every handshake, resumed or not.
+			VerifyConnection: func(tls.ConnectionState) error { f.handshakes.Add(1); return nil },
+		},
+	}
+	go f.servers[i].ServeTLS(listener, "", "") //nolint:errcheck // it ends with close
+	return nil
+}
+
+func (f *fleet) roots() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(f.authority.Certificate())
+	return pool
+}
+
+func (f *fleet) close() {
+	for _, server := range f.servers {
+		if server != nil {
+			_ = server.Close()
+		}
+	}
+}
+
+// watch names who learns of every request from now on. It is called by many goroutines at a time and must be quick.
+func (f *fleet) watch(seen func(number int)) { f.seen.Store(&seen) }
+
+// ServeHTTP takes one delivery.
+func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, ok := f.buffers.Get().(*bytes.Buffer)
+	if !ok {
+		body = new(bytes.Buffer)
+	}
+	defer f.buffers.Put(body)
+	body.Reset()
+	if _, err := body.ReadFrom(r.Body); err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	number, err := numberIn(body.Bytes())
+	if err != nil || body.Len() != bodySize {
+		w.WriteHeader(http.StatusUnprocessableEntity) // fails the run loudly: the two sides must send the same
+		return
+	}
+	f.requests.Add(1)
+	(*f.seen.Load())(number)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+var errNoNumber = errors.New("the body carries no number")
+
+// numberIn finds the number of the event in a body: it stands first in the data.
+func numberIn(body []byte) (int, error) {
+	at := bytes.Index(body, []byte(numberField))
+	if at < 0 || at+len(numberField)+numberDigits > len(body) {
+		return 0, errNoNumber
+	}
+	at += len(numberField)
+	n, err := strconv.Atoi(string(body[at : at+numberDigits]))
+	if err != nil {
+		return 0, errNoNumber
+	}
+	return n, nil
+}
