@@ -10,12 +10,12 @@ import (
 // out. For a published message that is no valid event, the message takes the request's place and Delivery is empty.
 // The JSON form is schemas/deadletter.schema.json.
 type DeadLetter struct {
-	Tenant   string `json:"tenant"`
+	Tenant   string `json:"tenant,omitempty"`
 	Endpoint string `json:"endpoint,omitempty"`
 	Delivery ID     `json:"delivery,omitempty"`
 	Attempt  int    `json:"attempt,omitempty"`
-	// Event is the sequence in EVENTS, where the event stays until it ages out.
-	Event uint64 `json:"event"`
+	// Event is the sequence in EVENTS, where the event stays until it ages out; 0 for what never was one.
+	Event uint64 `json:"event,omitempty"`
 	// Outcome is empty for a message that was refused before any attempt.
 	Outcome *Outcome `json:"outcome,omitempty"`
 	// Reasons holds every reason, in words.
@@ -25,8 +25,9 @@ type DeadLetter struct {
 	URL     string      `json:"url,omitempty"`
 	Header  http.Header `json:"header,omitempty"`
 	Body    Body        `json:"body"`
-	First   time.Time   `json:"first"`
-	At      time.Time   `json:"at"`
+	// First is when the event was stored, zero for what never was one; At is when it was given up.
+	First time.Time `json:"first,omitzero"`
+	At    time.Time `json:"at"`
 }
 
 // Body is a message body in JSON: readable when it can be, exact always.
@@ -37,7 +38,7 @@ type Body struct {
 	Omitted int `json:"omitted_bytes,omitempty"`
 }
 
-// maxText bounds what is written as text, because JSON escapes can double it.
+// maxText bounds what is written as text: JSON escapes can make it six times as long, base64 only a third longer.
 const maxText = 64 << 10
 
 // NewBody keeps data exactly: as text when it is short valid UTF-8, as base64 otherwise.

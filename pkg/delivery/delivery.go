@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
+	"fmt"
 	"time"
 
 	"github.com/handfast/handfast/pkg/endpoint"
@@ -29,6 +30,21 @@ func NewID(event [32]byte, key endpoint.Key) ID {
 	return ID("msg_" + idEncoding.EncodeToString(sum[:20]))
 }
 
+// Valid reports whether the id can stand as one token of a subject and as a webhook-id: 1 to 64 letters, digits, "_" or
+// "-". Every id of [NewID] is valid; one from outside may not be, and must be refused before a subject is made of it.
+func (id ID) Valid() bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
 // Lower case, because some consumers of subjects and headers fold case.
 var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
@@ -43,12 +59,27 @@ type Delivery struct {
 	// Base is how many attempts had been made when the delivery was last replayed by hand; its schedule counts from
 	// there.
 	Base int
+	// Held is how many of the attempts since Base ended in a hold; those do not count on the schedule.
+	Held int
 	// Resigned counts how often this attempt went back to be signed without being sent.
 	Resigned int
 	// Inline tells that the payload travels with the delivery, because the event may have aged out of EVENTS.
 	Inline bool
 	// First is when the event was stored; retry horizons count from it.
 	First time.Time
+}
+
+// Counted is how many attempts count on the schedule: those made since the last replay, without the held ones.
+func (d Delivery) Counted() int { return d.Attempt - d.Base - d.Held }
+
+// CheckCounters reports counters that no service of ours writes: attempts count from 1, and neither Base nor Held can
+// reach the attempt that is still to be made.
+func (d Delivery) CheckCounters() error {
+	if d.Attempt < 1 || d.Base < 0 || d.Held < 0 || d.Resigned < 0 || d.Base > d.Attempt || d.Counted() < 1 {
+		return fmt.Errorf("attempt %d, of these %d before the last replay and %d held, signed again %d times: these counters contradict each other",
+			d.Attempt, d.Base, d.Held, d.Resigned)
+	}
+	return nil
 }
 
 // Verdict is the judgement of one attempt: the outcome, how it is known, and words for a person.

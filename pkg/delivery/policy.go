@@ -45,6 +45,8 @@ type Step struct {
 	// Attempt and Resigned are the counters of the scheduled try.
 	Attempt  int
 	Resigned int
+	// Hold tells that the attempt that ended does not count on the schedule.
+	Hold bool
 	// Inline tells that the payload must go with the record: by then the event may have aged out.
 	Inline bool
 	// Reason tells in words why a delivery is buried.
@@ -93,10 +95,10 @@ func (p Policy) signAgain(d Delivery, v Verdict, now time.Time) Step {
 }
 
 func (p Policy) retry(d Delivery, v Verdict, now time.Time) Step {
-	if made := d.Attempt - d.Base; made > len(p.Schedule) {
+	if made := d.Counted(); made > len(p.Schedule) {
 		return Step{Action: Bury, Reason: "all " + strconv.Itoa(made) + " attempts are used up; the last one: " + v.Detail}
 	}
-	at := now.Add(p.wait(d, v))
+	at := now.Add(p.wait(d, d.Counted(), v))
 	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1, Inline: p.inline(d, at)}
 }
 
@@ -105,14 +107,17 @@ func (p Policy) inline(d Delivery, at time.Time) bool {
 	return d.Inline || at.After(d.First.Add(p.Horizon))
 }
 
+// hold waits as the schedule does while it lasts, and then every HoldInterval. It leaves the schedule as it is: when the
+// certificate is mended at last, an ordinary failure must not find all attempts used up.
 func (p Policy) hold(d Delivery, v Verdict, now time.Time) Step {
-	at := now.Add(p.wait(d, v))
-	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1, Inline: p.inline(d, at)}
+	at := now.Add(p.wait(d, d.Attempt-d.Base, v))
+	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1, Hold: true, Inline: p.inline(d, at)}
 }
 
-func (p Policy) wait(d Delivery, v Verdict) time.Duration {
+// wait is the time after the n-th attempt.
+func (p Policy) wait(d Delivery, n int, v Verdict) time.Duration {
 	wait := HoldInterval
-	if i := d.Attempt - d.Base - 1; i >= 0 && i < len(p.Schedule) {
+	if i := n - 1; i >= 0 && i < len(p.Schedule) {
 		wait = p.Schedule[i]
 	}
 	// Not earlier than the receiver asks, and not earlier than the schedule: a short Retry-After must not use up

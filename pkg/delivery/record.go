@@ -19,6 +19,7 @@ type Retry struct {
 	Event    uint64    `json:"event"`
 	Attempt  int       `json:"attempt"`
 	Base     int       `json:"base,omitempty"`
+	Held     int       `json:"held,omitempty"`
 	Resigned int       `json:"resigned,omitempty"`
 	First    time.Time `json:"first"`
 	// Outcome is why it waits.
@@ -40,9 +41,13 @@ type Inline struct {
 
 // NewRetry makes the record of a step that schedules.
 func NewRetry(d Delivery, step Step, outcome Outcome, previous string) Retry {
+	held := d.Held
+	if step.Hold {
+		held++
+	}
 	return Retry{
 		Delivery: d.ID, Tenant: d.Endpoint.Tenant, Endpoint: d.Endpoint.Name, Event: d.Event,
-		Attempt: step.Attempt, Base: d.Base, Resigned: step.Resigned, First: d.First, Outcome: outcome, Previous: previous,
+		Attempt: step.Attempt, Base: d.Base, Held: held, Resigned: step.Resigned, First: d.First, Outcome: outcome, Previous: previous,
 	}
 }
 
@@ -50,25 +55,42 @@ func NewRetry(d Delivery, step Step, outcome Outcome, previous string) Retry {
 func (r Retry) Due() Delivery {
 	return Delivery{
 		ID: r.Delivery, Endpoint: endpoint.Key{Tenant: r.Tenant, Name: r.Endpoint}, Event: r.Event,
-		Attempt: r.Attempt, Base: r.Base, Resigned: r.Resigned, First: r.First, Inline: r.Inline != nil,
+		Attempt: r.Attempt, Base: r.Base, Held: r.Held, Resigned: r.Resigned, First: r.First, Inline: r.Inline != nil,
 	}
 }
 
-// ParseRetry reads a record. The error names what is missing; such a record can only come from a foreign writer.
+// ParseRetry reads a record. The error names everything that is wrong with it; such a record can only come from a foreign
+// writer. What is accepted can be written again and makes valid subjects.
 func ParseRetry(data []byte) (Retry, error) {
 	var r Retry
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Retry{}, fmt.Errorf("retry record is not valid JSON: %w", err)
 	}
-	switch {
-	case r.Delivery == "":
-		return Retry{}, errors.New("retry record has no delivery")
-	case r.Tenant == "" || r.Endpoint == "":
-		return Retry{}, fmt.Errorf("retry record of delivery %q has no endpoint", r.Delivery)
-	case r.Event == 0 && r.Inline == nil:
-		return Retry{}, fmt.Errorf("retry record of delivery %q has no event sequence", r.Delivery)
-	case r.Attempt < 1 || r.Resigned < 0 || r.Base < 0 || r.Base >= r.Attempt:
-		return Retry{}, fmt.Errorf("retry record of delivery %q has attempt %d, resigned %d", r.Delivery, r.Attempt, r.Resigned)
+	if err := r.check(); err != nil {
+		return Retry{}, fmt.Errorf("retry record of delivery %q: %w", r.Delivery, err)
 	}
 	return r, nil
+}
+
+func (r Retry) check() error {
+	var errs []error
+	if !r.Delivery.Valid() {
+		errs = append(errs, errors.New("the delivery's id is not 1 to 64 letters, digits, '_' or '-'"))
+	}
+	if _, err := endpoint.ParseKey(r.Due().Endpoint.String()); err != nil {
+		errs = append(errs, fmt.Errorf("no endpoint: %w", err))
+	}
+	if r.Event == 0 && r.Inline == nil {
+		errs = append(errs, errors.New("no event sequence and no payload"))
+	}
+	if err := r.Due().CheckCounters(); err != nil {
+		errs = append(errs, err)
+	}
+	if r.First.IsZero() {
+		errs = append(errs, errors.New("no time of the event"))
+	}
+	if r.Outcome == 0 {
+		errs = append(errs, errors.New("no outcome"))
+	}
+	return errors.Join(errs...)
 }

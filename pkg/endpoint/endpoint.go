@@ -28,8 +28,10 @@ type Endpoint struct {
 	TLS         TLS
 	Retry       Retry
 	Limits      Limits
-	// Paused and Ordered are false until a later release brings them to life.
-	Paused  bool
+	// Paused says that deliveries wait until the document says otherwise; none is
+	// lost, and none counts an attempt.
+	Paused bool
+	// Ordered is false until a later release brings it to life.
 	Ordered bool
 
 	authority string

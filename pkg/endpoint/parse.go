@@ -85,6 +85,7 @@ func (b builder) endpoint() *Endpoint {
 		Signature:   b.signature(),
 		Retry:       Retry{Schedule: b.schedule()},
 		Limits:      b.limits(),
+		Paused:      b.root["paused"] == true,
 	}
 	address := b.address()
 	e.URL, e.authority = address.url, address.authority

@@ -87,10 +87,9 @@ func TestBadFields(t *testing.T) {
 			"retry.x: is not a field of an endpoint; the only field in retry is schedule",
 			"timeout: is not a field of an endpoint; did you mean limits.timeout?",
 		}},
-		{"not yet", base + "paused: true\nordered: true\ntls: {revocation: x, min_version: '1.3'}\nlimits: {rate: 5}\nsignature: {policy: any, schemes: [v1, stripe]}\n", []string{
+		{"not yet", base + "ordered: true\ntls: {revocation: x, min_version: '1.3'}\nlimits: {rate: 5}\nsignature: {policy: any, schemes: [v1, stripe]}\n", []string{
 			"limits.rate: is not available yet: a limit on the rate comes with a later release; remove it, and use limits.concurrency until then",
 			"ordered: true is not available yet: ordered delivery comes with a later release; leave it false, and sort by the event's time or id at the receiver",
-			"paused: true is not available yet: pausing comes with a later release; delete the endpoint or leave it false",
 			"signature.policy: is not available yet: signature policies come with a later release; remove it",
 			`signature.schemes[1]: "stripe" is not available yet: this scheme comes with a later release; use v1 or v1a`,
 			"tls.min_version: is not available yet: choosing the lowest TLS version comes with a later release; remove it",

@@ -67,6 +67,7 @@ func TestParseEveryField(t *testing.T) {
 	assert.Equal(t, endpoint.Limits{Concurrency: 16, Timeout: 30 * time.Second}, e.Limits)
 	assert.False(t, e.Paused)
 	assert.False(t, e.Ordered)
+	assert.True(t, parse(t, minimal("acme", "orders")+"paused: true\n").Paused)
 }
 
 func TestParseDefaults(t *testing.T) {

@@ -123,7 +123,7 @@ func (f fault) words() string {
 	case *kind.Enum:
 		return notAChoice(f.field, f.value)
 	case *kind.Const:
-		return notYet(f.field)
+		return notYet()
 	case *kind.MinLength:
 		return "is empty: " + rule(f.field)
 	case *kind.MaxLength:

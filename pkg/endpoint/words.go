@@ -123,11 +123,8 @@ func laterScheme(name string) bool {
 	}
 }
 
-// notYet answers the two switches that only accept false today.
-func notYet(field string) string {
-	if field == "paused" {
-		return "true is not available yet: pausing comes with a later release; delete the endpoint or leave it false"
-	}
+// notYet answers the switch that only accepts false today: ordered.
+func notYet() string {
 	return "true is not available yet: ordered delivery comes with a later release; leave it false, and sort by the event's time or id at the receiver"
 }
 

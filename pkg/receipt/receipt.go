@@ -3,6 +3,7 @@ package receipt
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/handfast/handfast/pkg/delivery"
@@ -27,7 +28,8 @@ type Receipt struct {
 	// Next is when the next attempt is due; nil when this was the last.
 	Next *time.Time `json:"next,omitempty"`
 
-	URL string `json:"url"`
+	// URL is the receiver's origin, without the path and query, which are often secret; empty when the endpoint is gone.
+	URL string `json:"url,omitempty"`
 	// First is when the event was stored, SignedAt when this attempt was signed, At when it began.
 	First    time.Time `json:"first"`
 	SignedAt time.Time `json:"signed_at"`
@@ -53,11 +55,27 @@ type Event struct {
 	ID       string `json:"id"`
 }
 
-// Parse reads a receipt.
+// Parse reads a receipt. One that does not say which attempt of which delivery ended in what proves nothing and is an
+// error.
 func Parse(data []byte) (Receipt, error) {
 	var r Receipt
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Receipt{}, fmt.Errorf("receipt: %w", err)
+	}
+	var missing []string
+	for _, field := range []struct {
+		name   string
+		absent bool
+	}{
+		{"delivery", !r.Delivery.Valid()}, {"tenant", r.Tenant == ""}, {"endpoint", r.Endpoint == ""}, {"attempt", r.Attempt < 1},
+		{"outcome", r.Outcome == 0}, {"origin", r.Origin == 0}, {"at", r.At.IsZero()},
+	} {
+		if field.absent {
+			missing = append(missing, field.name)
+		}
+	}
+	if len(missing) > 0 {
+		return Receipt{}, fmt.Errorf("receipt: no valid %s: this is no receipt of Handfast", strings.Join(missing, ", "))
 	}
 	return r, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,7 +22,8 @@ func (e *RefusedError) Error() string {
 }
 
 // Apply creates what is missing and updates what differs; applied twice, the second changes nothing. It refuses, before
-// changing anything, another partition count, another retention, and smaller bounds. Every refusal is in the error.
+// changing anything, another partition count, another retention or storage, fewer replicas or
+// subjects, and smaller bounds. Every refusal is in the error.
 func (t Topology) Apply(ctx context.Context, js jetstream.JetStream) error {
 	t, err := t.Fill()
 	if err != nil {
@@ -83,12 +85,27 @@ func safeChange(have, want jetstream.StreamConfig) error {
 	case have.Metadata[partitionKey] != want.Metadata[partitionKey]:
 		return refuse("it was made with %s partitions and would get %s; the number is chosen once, because another one moves every endpoint",
 			have.Metadata[partitionKey], want.Metadata[partitionKey])
+	case have.Storage != want.Storage || have.Discard != want.Discard || have.DiscardNewPerSubject != want.DiscardNewPerSubject:
+		return refuse("it stores in %s and would store in %s, and when it is full it would do %q instead of %q",
+			have.Storage, want.Storage, want.Discard, have.Discard)
+	case want.Replicas < have.Replicas:
+		return refuse("it has %d replicas and would get %d, which makes losing messages easier", have.Replicas, want.Replicas)
+	case !covers(want.Subjects, have.Subjects):
+		return refuse("it takes messages on %q and would take them on %q only; what stands on the others would be stranded", have.Subjects, want.Subjects)
+	case bound(want.MaxMsgsPerSubject) < bound(have.MaxMsgsPerSubject):
+		return refuse("it may hold %d messages a subject and would be cut to %d", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
+	case bound(want.MaxMsgs) < bound(have.MaxMsgs):
+		return refuse("it may hold %d messages and would be cut to %d", have.MaxMsgs, want.MaxMsgs)
 	case bound(want.MaxBytes) < bound(have.MaxBytes):
 		return refuse("it may hold %d bytes and would be cut to %d", have.MaxBytes, want.MaxBytes)
 	case bound(int64(want.MaxAge)) < bound(int64(have.MaxAge)):
 		return refuse("it keeps messages for %s and would keep them for %s", have.MaxAge, want.MaxAge)
 	}
 	return nil
+}
+
+func covers(want, have []string) bool {
+	return !slices.ContainsFunc(have, func(subject string) bool { return !slices.Contains(want, subject) })
 }
 
 // ErrNoTopology says that the server has no Handfast streams yet.
@@ -105,8 +122,8 @@ func LoadTopology(ctx context.Context, js jetstream.JetStream) (Topology, error)
 	}
 	config := stream.CachedInfo().Config
 	partitions, err := strconv.Atoi(config.Metadata[partitionKey])
-	if err != nil {
+	if err != nil || partitions < 1 {
 		return Topology{}, fmt.Errorf("stream %s does not tell its number of partitions (metadata %q): it was not made by `handfast topology apply`", Deliveries, partitionKey)
 	}
-	return Topology{Partitions: partitions, Replicas: config.Replicas, MaxBytes: config.MaxBytes}.Fill()
+	return Topology{Partitions: partitions, Replicas: config.Replicas, MaxBytes: max(0, config.MaxBytes)}.Fill()
 }

@@ -36,7 +36,7 @@ type Membership struct {
 }
 
 // Join prepares the membership of dispatcher id, a NATS subject token. The lease ends ttl after its last renewal, which
-// comes every third of it. Run keeps it.
+// comes every third of it. NATS counts it in whole seconds, and in no less than one. Run keeps it.
 func Join(ctx context.Context, js jetstream.JetStream, id string, ttl time.Duration, logger *slog.Logger) (*Membership, error) {
 	kv, err := js.KeyValue(ctx, DispatcherBucket)
 	if err != nil {
@@ -69,7 +69,8 @@ func (m *Membership) Run(ctx context.Context) {
 func (m *Membership) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if err := m.kv.Delete(ctx, m.id); err != nil {
+	// With a time to live, because ids are new for each process and their markers would pile up for ever.
+	if err := m.kv.Purge(ctx, m.id, jetstream.PurgeTTL(max(m.ttl, time.Second))); err != nil {
 		m.logger.WarnContext(ctx, "could not give the lease back; it ends by itself", slog.Any("error", err))
 	}
 }

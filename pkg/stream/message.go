@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -21,6 +22,7 @@ const (
 	deliveryHeader = "Handfast-Delivery"
 	attemptHeader  = "Handfast-Attempt"
 	baseHeader     = "Handfast-Base"
+	heldHeader     = "Handfast-Held"
 	resignedHeader = "Handfast-Resigned"
 	inlineHeader   = "Handfast-Inline"
 	eventHeader    = "Handfast-Event"
@@ -66,12 +68,14 @@ func (t Topology) SignedMessage(s Signed) *nats.Msg {
 	d := s.Delivery
 	set(deliveryHeader, string(d.ID))
 	set(attemptHeader, strconv.Itoa(d.Attempt))
-	if d.Base > 0 {
-		set(baseHeader, strconv.Itoa(d.Base))
+	count := func(name string, n int) {
+		if n != 0 {
+			set(name, strconv.Itoa(n))
+		}
 	}
-	if d.Resigned > 0 {
-		set(resignedHeader, strconv.Itoa(d.Resigned))
-	}
+	count(baseHeader, d.Base)
+	count(heldHeader, d.Held)
+	count(resignedHeader, d.Resigned)
 	if d.Inline {
 		set(inlineHeader, "1")
 	}
@@ -106,24 +110,8 @@ func ParseSigned(subject string, header nats.Header, data []byte) (Signed, error
 		Trace: one(traceHeader), TraceState: one(stateHeader), Previous: one(previousHeader), Keys: strings.Fields(one(keysHeader)),
 	}
 	s.Delivery = delivery.Delivery{ID: delivery.ID(one(deliveryHeader)), Endpoint: key, Inline: one(inlineHeader) == "1"}
-	var errs [6]error
-	s.Delivery.Attempt, errs[0] = strconv.Atoi(one(attemptHeader))
-	if resigned := one(resignedHeader); resigned != "" {
-		s.Delivery.Resigned, errs[1] = strconv.Atoi(resigned)
-	}
-	s.Delivery.Event, errs[2] = strconv.ParseUint(one(eventHeader), 10, 64)
-	s.Delivery.First, errs[3] = time.Parse(time.RFC3339Nano, one(firstHeader))
-	if base := one(baseHeader); base != "" {
-		s.Delivery.Base, errs[5] = strconv.Atoi(base)
-	}
-	s.SignedAt, errs[4] = time.Parse(time.RFC3339Nano, one(signedHeader))
-	for _, err := range errs {
-		if err != nil {
-			return s, fmt.Errorf("message on %s is not a signed request: %w", subject, err)
-		}
-	}
-	if s.Delivery.ID == "" || s.Delivery.Attempt < 1 || (s.Delivery.Event == 0 && !s.Delivery.Inline) {
-		return s, fmt.Errorf("message on %s is not a signed request: delivery %q, attempt %d, event %d", subject, s.Delivery.ID, s.Delivery.Attempt, s.Delivery.Event)
+	if err := s.readNumbers(one); err != nil {
+		return Signed{}, fmt.Errorf("message on %s is not a signed request: %w", subject, err)
 	}
 	s.Header = make(http.Header, len(header))
 	for name, values := range header {
@@ -132,6 +120,43 @@ func ParseSigned(subject string, header nats.Header, data []byte) (Signed, error
 		}
 	}
 	return s, nil
+}
+
+// readNumbers fills in the counters and times; the error names everything that is wrong.
+func (s *Signed) readNumbers(one func(name string) string) error {
+	d := &s.Delivery
+	errs := make([]error, 0, 8) // stays on the stack
+	number := func(name string, n *int) {
+		if text := one(name); text != "" {
+			var err error
+			if *n, err = strconv.Atoi(text); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+		}
+	}
+	moment := func(name string, at *time.Time) {
+		var err error
+		if *at, err = time.Parse(time.RFC3339Nano, one(name)); err != nil || at.IsZero() {
+			errs = append(errs, fmt.Errorf("%s: %q is not a time", name, one(name)))
+		}
+	}
+	number(attemptHeader, &d.Attempt)
+	number(baseHeader, &d.Base)
+	number(heldHeader, &d.Held)
+	number(resignedHeader, &d.Resigned)
+	moment(firstHeader, &d.First)
+	moment(signedHeader, &s.SignedAt)
+	var err error
+	if d.Event, err = strconv.ParseUint(one(eventHeader), 10, 64); err != nil || (d.Event == 0 && !d.Inline) {
+		errs = append(errs, fmt.Errorf("%s: %q is not the sequence of an event", eventHeader, one(eventHeader)))
+	}
+	if !d.ID.Valid() {
+		errs = append(errs, fmt.Errorf("%s: %q is not the id of a delivery", deliveryHeader, d.ID))
+	}
+	if err := d.CheckCounters(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func decoded(value string) string {

@@ -45,7 +45,7 @@ const noEndpoint = "_event"
 const noTenant = "_unknown"
 
 // Partition is the share of an endpoint: FNV-1a-32 of its key modulo the number of partitions. The number is chosen
-// once, because another one would move every endpoint.
+// once, because another one would move every endpoint; it is at least 1.
 func Partition(key endpoint.Key, partitions int) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(key.String()))
@@ -107,17 +107,26 @@ func parseDeliverySubject(subject string) (endpoint.Key, error) {
 	if len(parts) != 4 || parts[0] != "deliveries" {
 		return endpoint.Key{}, fmt.Errorf("subject %q is not deliveries.<partition>.<tenant>.<endpoint>", subject)
 	}
-	return endpoint.Key{Tenant: parts[2], Name: parts[3]}, nil
+	key, err := endpoint.ParseKey(parts[2] + "/" + parts[3])
+	if err != nil {
+		return endpoint.Key{}, fmt.Errorf("subject %q: %w", subject, err)
+	}
+	return key, nil
 }
 
 // ParseEndpointKey reads a bucket key `<p>.<tenant>.<endpoint>`; status tells which of the two records it is.
 func ParseEndpointKey(bucketKey string) (key endpoint.Key, status bool, err error) {
-	trimmed := strings.TrimSuffix(bucketKey, statusSuffix)
-	parts := strings.Split(trimmed, ".")
-	if len(parts) != 3 {
+	// By the number of parts and not by the end alone: an endpoint may be called "status".
+	parts := strings.Split(bucketKey, ".")
+	status = len(parts) == 4 && "."+parts[3] == statusSuffix
+	if len(parts) != 3 && !status {
 		return endpoint.Key{}, false, fmt.Errorf("bucket key %q is not <partition>.<tenant>.<endpoint>", bucketKey)
 	}
-	return endpoint.Key{Tenant: parts[1], Name: parts[2]}, trimmed != bucketKey, nil
+	key, err = endpoint.ParseKey(parts[1] + "/" + parts[2])
+	if err != nil {
+		return endpoint.Key{}, false, fmt.Errorf("bucket key %q: %w", bucketKey, err)
+	}
+	return key, status, nil
 }
 
 // PartitionConsumer is the name of a partition's durable consumer on DELIVERIES.

@@ -85,6 +85,9 @@ func (c *Catalogue) Get(ctx context.Context, key endpoint.Key) (*endpoint.Endpoi
 	if err != nil {
 		return nil, 0, fmt.Errorf("stored endpoint %s: %w", key, err)
 	}
+	if e.Key() != key {
+		return nil, 0, fmt.Errorf("stored endpoint %s holds the document of %s; apply both again", key, e.Key())
+	}
 	return e, entry.Revision(), nil
 }
 
@@ -138,6 +141,15 @@ func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry
 		c.logger.WarnContext(ctx, "foreign entry among the endpoints", slog.Any("error", err))
 		return
 	}
+	place := EndpointKey(key, c.partitions)
+	if status {
+		place += statusSuffix
+	}
+	if entry.Key() != place {
+		c.logger.WarnContext(ctx, "entry among the endpoints stands in the wrong partition and is ignored",
+			slog.String("entry", entry.Key()), slog.String("right", place))
+		return
+	}
 	removed := entry.Operation() != jetstream.KeyValuePut
 	switch {
 	case status && removed:
@@ -157,6 +169,12 @@ func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry
 			// The last good document stays in force: a bad one must not stop deliveries.
 			c.logger.ErrorContext(ctx, "stored endpoint document is not valid; the one before stays in force",
 				slog.String("endpoint", key.String()), slog.Any("error", err))
+			return
+		}
+		if e.Key() != key {
+			// Whoever may write one tenant's entries must not reach another's by the document inside.
+			c.logger.ErrorContext(ctx, "endpoint document stands in a foreign place and is ignored",
+				slog.String("endpoint", e.Key().String()), slog.String("entry", entry.Key()))
 			return
 		}
 		registry.Put(e, entry.Revision())

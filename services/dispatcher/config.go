@@ -12,13 +12,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/stream"
 )
 
 // Config is what an operator chooses.
 type Config struct {
 	// ID names this dispatcher among the others, and is a NATS subject token. Required, unique.
 	ID string
-	// Slots is how many messages are held at a time. Default 4096.
+	// Slots is how many messages are held at a time. Default 4096, at least 512.
 	Slots int
 	// Freshness is how old a signature may be when it is sent. Default 2 min.
 	Freshness time.Duration
@@ -34,6 +35,9 @@ type Config struct {
 	Connections mtls.Options
 }
 
+// minSlots lets every partition's pull reserve one slot while as many are worked on.
+const minSlots = 2 * stream.MaxPartitions
+
 func (c Config) fill() Config {
 	number := func(n *int, fallback int) {
 		if *n <= 0 {
@@ -46,6 +50,7 @@ func (c Config) fill() Config {
 		}
 	}
 	number(&c.Slots, 4096)
+	c.Slots = max(c.Slots, minSlots)
 	duration(&c.Freshness, 2*time.Minute)
 	duration(&c.LeaseTTL, 10*time.Second)
 	duration(&c.SweepInterval, time.Minute)

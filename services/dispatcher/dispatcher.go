@@ -132,6 +132,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	known := make(chan struct{})
 	background.Go(func() { d.catalogue.Follow(life, &d.endpoints, func() { close(known) }) })
 	background.Go(func() { d.holding.run(life) })
+	background.Go(func() { d.trim(life) })
 	select {
 	case <-known:
 	case <-ctx.Done():
@@ -156,12 +157,29 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return nil
 }
 
+// pull serves one partition. A pull that waits has its slots reserved, so all of them together may reserve half at most.
 func (d *Dispatcher) pull(ctx context.Context, p int) {
 	loop := &stream.Loop{
-		Consumer: d.partitions[p], Slots: d.slots, Batch: 64, Wait: d.config.FetchWait, Logger: d.logger,
+		Consumer: d.partitions[p], Slots: d.slots, Batch: max(1, min(64, d.config.Slots/(2*len(d.partitions)))), Wait: d.config.FetchWait, Logger: d.logger,
 		Priority: func() int { return d.members.Rank(p) }, Wake: d.members.Changed, Handle: d.accept,
 	}
 	loop.Run(ctx)
+}
+
+// trim keeps slow endpoints from holding what others need.
+func (d *Dispatcher) trim(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, h := range d.lanes.trim(time.Now()) {
+			d.overflow(h)
+		}
+	}
 }
 
 // sweep frees the schedules of this dispatcher's partitions that a full store has held up.

@@ -101,6 +101,24 @@ func (l *lanes) next(key endpoint.Key, at *lane, took time.Duration, now time.Ti
 	return nil
 }
 
+// trim takes the newest messages out of lanes that hold more than they have room for by now: an endpoint that has become
+// slow, or hangs, gives the slots back that it was lent while it seemed fast.
+func (l *lanes) trim(now time.Time) []*held {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []*held
+	for _, at := range l.open {
+		keep := max(0, at.room(now, l.most)-at.active)
+		if len(at.queue) <= keep {
+			continue
+		}
+		out = append(out, at.queue[keep:]...)
+		clear(at.queue[keep:])
+		at.queue = at.queue[:keep]
+	}
+	return out
+}
+
 func (l *lanes) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

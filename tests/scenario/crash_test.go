@@ -65,6 +65,32 @@ func TestCrashBeforeEveryMove(t *testing.T) {
 	}
 }
 
+// TestACrashBetweenScheduleAndAckRepeatsNothing crashes a dispatcher after it has stored the next try and before its ack,
+// while that next try is still far off. The broker hands the old message to another dispatcher, which must see that it
+// has moved on.
+func TestACrashBetweenScheduleAndAckRepeatsNothing(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		r := w.Receiver("hooks.example.com", kit.Answer(503, 200))
+		w.Apply(r.Document("acme", "orders", schedule("4m")))
+		w.StartSigner(w.Broker.Option())
+		gate := w.Gate(0, func(subject string) bool { return strings.HasPrefix(subject, "$JS.ACK.") })
+		faulty := w.StartDispatcher(gate.Option())
+		w.Pass(time.Second)
+		w.Publish("acme", "com.acme.order.created", `{"order":1}`)
+		<-gate.Down()
+		faulty.Kill()
+		w.StartDispatcher(w.Broker.Option())
+		w.Pass(3 * time.Minute)
+		assert.Len(t, r.Hits(), 1, "the message came again after AckWait, and was not sent again")
+		assert.Zero(t, w.Count(stream.Deliveries))
+		assert.Equal(t, 1, w.Count(stream.Retries))
+		w.Pass(3 * time.Minute)
+		assert.Len(t, r.Hits(), 2)
+		assert.Zero(t, w.Count(stream.Retries))
+	})
+}
+
 func short(subject string) string {
 	parts := strings.Split(subject, ".")
 	return strings.Join(parts[:min(2, len(parts))], ".")

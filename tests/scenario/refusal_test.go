@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +20,11 @@ import (
 	"github.com/handfast/handfast/tests/kit"
 )
 
-const marker = "this-must-never-leave"
+const (
+	marker = "this-must-never-leave"
+	// bodySize is large, so that a body would be seen on the wire even where nobody can decrypt it.
+	bodySize = 64 << 10
+)
 
 func pool(cas ...*authority.Authority) *x509.CertPool {
 	p := x509.NewCertPool()
@@ -156,7 +161,7 @@ func TestNothingLeavesWithoutMutualTrust(t *testing.T) {
 					w.Apply(w.Document(host, "acme", "orders", schedule("1m")))
 					w.Start()
 					w.Pass(time.Second)
-					w.Publish("acme", "com.acme.order.created", `"`+marker+`"`)
+					w.Publish("acme", "com.acme.order.created", `"`+strings.Repeat(marker, bodySize/len(marker))+`"`)
 					w.Pass(10 * time.Minute)
 
 					receipts := w.Receipts()
@@ -173,6 +178,8 @@ func TestNothingLeavesWithoutMutualTrust(t *testing.T) {
 					defer seen.mu.Unlock()
 					assert.Positive(t, seen.handshakes)
 					assert.NotContains(t, seen.raw.String(), marker)
+					// Whatever TLS hides: handshakes and a header are all that there is room for.
+					assert.Less(t, seen.raw.Len(), seen.handshakes*8<<10, "bytes on the wire")
 					if c.want == delivery.ClientCertificateNotRequested {
 						assert.Zero(t, seen.plain.Len(), "not even a request line")
 					}
