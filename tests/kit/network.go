@@ -14,6 +14,7 @@ type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*bufconn.Listener
 	dials     map[string]int
+	sent      map[string]int
 }
 
 // Listen opens host:port. Connections are buffered like sockets, because a TLS server writes before it reads.
@@ -22,7 +23,7 @@ func (n *Network) Listen(address string) *bufconn.Listener {
 	defer n.mu.Unlock()
 	if n.listeners == nil {
 		n.listeners = make(map[string]*bufconn.Listener)
-		n.dials = make(map[string]int)
+		n.dials, n.sent = make(map[string]int), make(map[string]int)
 	}
 	l := bufconn.Listen(64 << 10)
 	n.listeners[address] = l
@@ -51,7 +52,34 @@ func (n *Network) Dial(ctx context.Context, network, address string) (net.Conn, 
 	if l == nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 	}
-	return l.DialContext(ctx)
+	conn, err := l.DialContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return meteredConn{Conn: conn, network: n, address: address}, nil
+}
+
+// meteredConn counts what a dispatcher puts on the wire, whether anybody reads it or not.
+type meteredConn struct {
+	net.Conn
+
+	network *Network
+	address string
+}
+
+// Write counts, then writes.
+func (c meteredConn) Write(p []byte) (int, error) {
+	c.network.mu.Lock()
+	c.network.sent[c.address] += len(p)
+	c.network.mu.Unlock()
+	return c.Conn.Write(p)
+}
+
+// Sent is how many bytes dispatchers have put on the wire to an address, TLS included.
+func (n *Network) Sent(address string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sent[address]
 }
 
 // Dials counts the connections asked for.
