@@ -65,6 +65,11 @@ func drawing() map[string][]string {
 		"services/dispatcher": {"pkg/...", "!pkg/signature/...", "!pkg/receiver/..."},
 		"services/handfast":   {"schemas", "pkg/...", "services/..."},
 
+		"services/handfast/connection":    {"pkg/stream"},
+		"services/handfast/configuration": {},
+		"services/handfast/process":       {},
+		"services/handfast/local":         {"pkg/...", "services/signer", "services/dispatcher", "services/handfast/process"},
+
 		"tests":             {},
 		"tests/kit":         {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/conformance": {"schemas", "pkg/...", "services/...", "tests/..."},

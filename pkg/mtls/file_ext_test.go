@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,9 +29,36 @@ type watched struct {
 	certificate string
 	key         string
 	ca          *authority.Authority
-	log         bytes.Buffer // written in the bubble only while the test waits
-	changes     []*mtls.Identity
 	source      *mtls.FileSource
+
+	mu      sync.Mutex
+	log     bytes.Buffer
+	renewed []*mtls.Identity
+}
+
+// Write takes a line of the log.
+func (w *watched) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(line)
+}
+
+func (w *watched) onChange(i *mtls.Identity) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.renewed = append(w.renewed, i)
+}
+
+func (w *watched) said() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.String()
+}
+
+func (w *watched) changes() []*mtls.Identity {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.renewed)
 }
 
 // watch runs a story with a source that has been started on a pair named "first".
@@ -52,8 +80,8 @@ func watch(t *testing.T, story func(*watched)) {
 func (w *watched) run(story func(*watched)) {
 	var err error
 	w.source, err = mtls.WatchFiles("acme", w.certificate, w.key, mtls.FileOptions{
-		Logger:   slog.New(slog.NewTextHandler(&w.log, nil)),
-		OnChange: func(i *mtls.Identity) { w.changes = append(w.changes, i) },
+		Logger:   slog.New(slog.NewTextHandler(w, nil)),
+		OnChange: w.onChange,
 	})
 	require.NoError(w.t, err)
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -90,7 +118,7 @@ func (w *watched) subject() string {
 }
 
 func (w *watched) logged(level string) int {
-	return strings.Count(w.log.String(), "level="+level)
+	return strings.Count(w.said(), "level="+level)
 }
 
 func TestFileSourceFollowsRenames(t *testing.T) {
@@ -98,7 +126,7 @@ func TestFileSourceFollowsRenames(t *testing.T) {
 	watch(t, func(w *watched) {
 		assert.Equal(t, "first", w.subject())
 		w.pass(time.Minute)
-		assert.Empty(t, w.log.String(), "nothing happened, nothing to say")
+		assert.Empty(t, w.said(), "nothing happened, nothing to say")
 
 		second := clientPair(t, w.ca, "second")
 		w.replace(w.certificate, second.certificate)
@@ -106,12 +134,12 @@ func TestFileSourceFollowsRenames(t *testing.T) {
 		assert.Equal(t, "first", w.subject(), "a source never reads in Identity")
 		w.pass(2 * time.Second)
 		assert.Equal(t, "second", w.subject())
-		require.Len(t, w.changes, 1)
-		assert.Equal(t, "second", w.changes[0].Leaf().Subject.CommonName)
+		require.Len(t, w.changes(), 1)
+		assert.Equal(t, "second", w.changes()[0].Leaf().Subject.CommonName)
 		assert.Equal(t, 1, w.logged("INFO"))
 		assert.Zero(t, w.logged("WARN"))
 		w.pass(time.Minute)
-		assert.Len(t, w.changes, 1)
+		assert.Len(t, w.changes(), 1)
 	})
 }
 
@@ -141,7 +169,7 @@ func TestFileSourceFollowsSymlinkSwaps(t *testing.T) {
 			mount("second")
 			w.pass(2 * time.Second)
 			assert.Equal(t, "second", w.subject())
-			assert.Len(t, w.changes, 1)
+			assert.Len(t, w.changes(), 1)
 		})
 	})
 }
@@ -154,13 +182,13 @@ func TestFileSourceSurvivesHalfWrittenPairs(t *testing.T) {
 		w.pass(time.Minute)
 		assert.Equal(t, "first", w.subject())
 		assert.Equal(t, 1, w.logged("WARN"), "one problem is told once, not at every look")
-		assert.Contains(t, w.log.String(), "still being written")
+		assert.Contains(t, w.said(), "still being written")
 
 		w.write(w.certificate, second.certificate)
 		w.pass(time.Minute)
 		assert.Equal(t, "first", w.subject())
 		assert.Equal(t, 2, w.logged("WARN"), "another problem is told, too")
-		assert.Contains(t, w.log.String(), "the private key does not belong")
+		assert.Contains(t, w.said(), "the private key does not belong")
 
 		require.NoError(t, os.Remove(w.key))
 		w.pass(time.Minute)
@@ -170,7 +198,7 @@ func TestFileSourceSurvivesHalfWrittenPairs(t *testing.T) {
 		w.write(w.key, second.key)
 		w.pass(2 * time.Second)
 		assert.Equal(t, "second", w.subject())
-		assert.Len(t, w.changes, 1)
+		assert.Len(t, w.changes(), 1)
 
 		w.write(w.key, second.key[:10])
 		w.pass(time.Minute)
@@ -179,8 +207,8 @@ func TestFileSourceSurvivesHalfWrittenPairs(t *testing.T) {
 		w.write(w.key, second.key[:10])
 		w.pass(time.Minute)
 		assert.Equal(t, 5, w.logged("WARN"), "a problem that came back is told again")
-		assert.Len(t, w.changes, 1, "the same pair again is no change")
-		assert.NotContains(t, w.log.String(), string(second.key[40:80]))
+		assert.Len(t, w.changes(), 1, "the same pair again is no change")
+		assert.NotContains(t, w.said(), string(second.key[40:80]))
 	})
 }
 
@@ -211,13 +239,13 @@ func TestFileSourceTakesUpAnAddedIntermediate(t *testing.T) {
 		w.pass(2 * time.Second)
 		w.write(w.certificate, p.certificate)
 		w.pass(2 * time.Second)
-		require.Len(t, w.changes, 2)
-		assert.Len(t, w.changes[1].Certificate().Certificate, 2)
-		assert.Equal(t, w.changes[0].Fingerprint(), w.changes[1].Fingerprint())
+		require.Len(t, w.changes(), 2)
+		assert.Len(t, w.changes()[1].Certificate().Certificate, 2)
+		assert.Equal(t, w.changes()[0].Fingerprint(), w.changes()[1].Fingerprint())
 
 		w.write(w.certificate, append([]byte("# a remark\n"), p.certificate...))
 		w.pass(2 * time.Second)
-		assert.Len(t, w.changes, 2, "a remark is no change")
+		assert.Len(t, w.changes(), 2, "a remark is no change")
 	})
 }
 
@@ -318,6 +346,6 @@ func TestFileSourceWithManyReaders(t *testing.T) {
 		close(stop)
 		readers.Wait()
 		assert.Empty(t, failures)
-		assert.Len(t, w.changes, 20)
+		assert.Len(t, w.changes(), 20)
 	})
 }

@@ -201,6 +201,10 @@ func (p *Pool) Do(ctx context.Context, t Target, r *Request) (*Response, error) 
 // exchange wraps one request in its client span (OpenTelemetry HTTP conventions); that span is what the receiver's own
 // continues.
 func (p *Pool) exchange(ctx context.Context, conn connection, t Target, r *Request) (*Response, error) {
+	if caller := trace.SpanContextFromContext(ctx); caller.IsValid() && !caller.IsSampled() {
+		// Nobody records this trace: pass the caller's context on and build nothing.
+		return conn.exchange(ctx, r, caller)
+	}
 	ctx, span := p.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()
 	response, err := conn.exchange(ctx, r, span.SpanContext())

@@ -7,6 +7,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
+	"encoding/json"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -44,6 +46,21 @@ type Proof struct {
 	// Connect and Handshake are the durations of name look-up with TCP, and of TLS.
 	Connect   time.Duration `json:"connect_ns"`
 	Handshake time.Duration `json:"handshake_ns"`
+
+	encode  sync.Once
+	encoded []byte
+}
+
+// JSON is the proof as JSON, written once: it stands in the receipt of every request on its connection. The proof must be
+// complete; the caller must not change the bytes.
+func (p *Proof) JSON() []byte {
+	p.encode.Do(func() {
+		var err error
+		if p.encoded, err = json.Marshal(p); err != nil { // times and texts always can
+			p.encoded = []byte("null")
+		}
+	})
+	return p.encoded
 }
 
 // Party is one side's certificate.

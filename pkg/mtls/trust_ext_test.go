@@ -1,6 +1,8 @@
 package mtls_test
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -42,6 +44,7 @@ func shake(tb testing.TB, client, server *tls.Config) (tls.ConnectionState, erro
 	tb.Helper()
 	near, far := net.Pipe()
 	defer func() { _ = near.Close() }()
+	far = newQueuedConn(far)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -61,6 +64,38 @@ func shake(tb testing.TB, client, server *tls.Config) (tls.ConnectionState, erro
 	return conn.ConnectionState(), err
 }
 
+// queuedConn gives a pipe what a socket has: a write does not wait for the
+// reader. Otherwise a client that refuses a certificate and the server that is
+// still sending would wait for each other for ever.
+type queuedConn struct {
+	net.Conn
+	queue chan []byte
+}
+
+func newQueuedConn(conn net.Conn) *queuedConn {
+	c := &queuedConn{Conn: conn, queue: make(chan []byte, 64)}
+	go func() {
+		defer func() { _ = conn.Close() }()
+		for p := range c.queue {
+			if _, err := conn.Write(p); err != nil {
+				return
+			}
+		}
+	}()
+	return c
+}
+
+func (c *queuedConn) Write(p []byte) (int, error) {
+	c.queue <- bytes.Clone(p)
+	return len(p), nil
+}
+
+// Close lets what is queued go out first.
+func (c *queuedConn) Close() error {
+	close(c.queue)
+	return nil
+}
+
 func serverConfig(tb testing.TB, p pair) *tls.Config {
 	tb.Helper()
 	certificate, err := tls.X509KeyPair(p.certificate, p.key)
@@ -78,6 +113,12 @@ func clientConfig(trust mtls.Trust, name string) *tls.Config {
 			return trust.Verify(cs, name, time.Now())
 		},
 	}
+}
+
+// wraps is errors.As as a value for tables.
+func wraps[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 func TestTrustInHandshakes(t *testing.T) {
@@ -101,7 +142,7 @@ func TestTrustInHandshakes(t *testing.T) {
 		pair   pair
 		trust  mtls.Trust
 		server string // receiver.test when empty
-		want   any    // pointer to the type of error that must be found
+		want   func(error) bool
 		text   string
 	}{
 		"good":                  {pair: good, trust: trusting(t, root)},
@@ -112,23 +153,20 @@ func TestTrustInHandshakes(t *testing.T) {
 		"leaf pinned":           {pair: good, trust: trusting(t, root, mtls.Pin(leaf))},
 		"intermediate pinned":   {pair: good, trust: trusting(t, root, mtls.Pin(intermediate.Certificate()))},
 		"root pinned":           {pair: good, trust: trusting(t, root, mtls.Pin(other.Certificate()), mtls.Pin(root.Certificate()))},
-		"another root":          {pair: good, trust: trusting(t, other), want: new(x509.UnknownAuthorityError)},
-		"system roots":          {pair: good, want: new(x509.UnknownAuthorityError)},
-		"another name":          {pair: good, trust: trusting(t, root), server: "elsewhere.test", want: new(x509.HostnameError), text: "elsewhere.test"},
-		"another address":       {pair: good, trust: trusting(t, root), server: "192.0.2.8", want: new(x509.HostnameError)},
-		"common name only":      {pair: cnOnly, trust: trusting(t, root), want: new(x509.HostnameError), text: "Common Name"},
-		"expired":               {pair: expired, trust: trusting(t, root), want: new(x509.CertificateInvalidError), text: "expired"},
-		"client usage only":     {pair: clientOnly, trust: trusting(t, root), want: new(x509.CertificateInvalidError), text: "usage"},
-		"nothing pinned":        {pair: good, trust: trusting(t, root, mtls.Pin(other.Certificate())), want: new(*mtls.PinError), text: mtls.Pin(leaf)},
-		"pinned but irrelevant": {pair: pair{unrelated, good.key}, trust: trusting(t, root, mtls.Pin(other.Certificate())), want: new(*mtls.PinError)},
+		"another root":          {pair: good, trust: trusting(t, other), want: wraps[x509.UnknownAuthorityError]},
+		"system roots":          {pair: good, want: wraps[x509.UnknownAuthorityError]},
+		"another name":          {pair: good, trust: trusting(t, root), server: "elsewhere.test", want: wraps[x509.HostnameError], text: "elsewhere.test"},
+		"another address":       {pair: good, trust: trusting(t, root), server: "192.0.2.8", want: wraps[x509.HostnameError]},
+		"common name only":      {pair: cnOnly, trust: trusting(t, root), want: wraps[x509.HostnameError], text: "Common Name"},
+		"expired":               {pair: expired, trust: trusting(t, root), want: wraps[x509.CertificateInvalidError], text: "expired"},
+		"client usage only":     {pair: clientOnly, trust: trusting(t, root), want: wraps[x509.CertificateInvalidError], text: "usage"},
+		"nothing pinned":        {pair: good, trust: trusting(t, root, mtls.Pin(other.Certificate())), want: wraps[*mtls.PinError], text: mtls.Pin(leaf)},
+		"pinned but irrelevant": {pair: pair{unrelated, good.key}, trust: trusting(t, root, mtls.Pin(other.Certificate())), want: wraps[*mtls.PinError]},
 	} {
 		for mode, insecure := range map[string]bool{"": false, " with own verification": true} {
 			t.Run(name+mode, func(t *testing.T) {
 				t.Parallel()
-				if tc.server == "" {
-					tc.server = "receiver.test"
-				}
-				config := clientConfig(tc.trust, tc.server)
+				config := clientConfig(tc.trust, cmp.Or(tc.server, "receiver.test"))
 				// Then crypto/tls verifies nothing, and Verify alone must find it all.
 				config.InsecureSkipVerify = insecure
 				_, err := shake(t, config, serverConfig(t, tc.pair))
@@ -136,7 +174,8 @@ func TestTrustInHandshakes(t *testing.T) {
 					require.NoError(t, err)
 					return
 				}
-				require.ErrorAs(t, err, tc.want)
+				require.Error(t, err)
+				require.True(t, tc.want(err), "%T: %v", err, err)
 				require.ErrorContains(t, err, tc.text)
 				if _, pin := errors.AsType[*mtls.PinError](err); !pin {
 					require.ErrorAs(t, err, new(*tls.CertificateVerificationError))
@@ -154,14 +193,14 @@ func TestTrustIsAskedAgainOnResumption(t *testing.T) {
 		later  mtls.Trust
 		server string
 		when   time.Duration
-		want   any
+		want   func(error) bool
 	}{
 		"the same":        {later: trusting(t, root), server: "receiver.test"},
 		"pinned":          {later: trusting(t, root, mtls.Pin(root.Certificate())), server: "receiver.test"},
-		"root replaced":   {later: trusting(t, other), server: "receiver.test", want: new(x509.UnknownAuthorityError)},
-		"pin added":       {later: trusting(t, root, mtls.Pin(other.Certificate())), server: "receiver.test", want: new(*mtls.PinError)},
-		"another name":    {later: trusting(t, root), server: "elsewhere.test", want: new(x509.HostnameError)},
-		"expired by then": {later: trusting(t, root), server: "receiver.test", when: 1000 * time.Hour, want: new(x509.CertificateInvalidError)},
+		"root replaced":   {later: trusting(t, other), server: "receiver.test", want: wraps[x509.UnknownAuthorityError]},
+		"pin added":       {later: trusting(t, root, mtls.Pin(other.Certificate())), server: "receiver.test", want: wraps[*mtls.PinError]},
+		"another name":    {later: trusting(t, root), server: "elsewhere.test", want: wraps[x509.HostnameError]},
+		"expired by then": {later: trusting(t, root), server: "receiver.test", when: 1000 * time.Hour, want: wraps[x509.CertificateInvalidError]},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			t.Run(name+" "+tls.VersionName(version), func(t *testing.T) {
@@ -184,7 +223,8 @@ func TestTrustIsAskedAgainOnResumption(t *testing.T) {
 					require.NoError(t, err)
 					return
 				}
-				require.ErrorAs(t, err, tc.want)
+				require.Error(t, err)
+				require.True(t, tc.want(err), "%T: %v", err, err)
 			})
 		}
 	}
@@ -208,9 +248,11 @@ func TestVerifyFailsClosed(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, trust.Verify(cs, "receiver.test", time.Now()))
 	require.ErrorContains(t, trust.Verify(cs, "", time.Now()), "without the receiver's name")
+	require.ErrorAs(t, mtls.Trust{}.Verify(cs, "receiver.test", time.Now()), new(x509.UnknownAuthorityError))
 	cs.VerifiedChains = [][]*x509.Certificate{{}}
 	require.NoError(t, trust.Verify(cs, "receiver.test", time.Now()), "an empty chain proves nothing, so it is verified again")
-	require.Error(t, mtls.Trust{}.Verify(cs, "receiver.test", time.Now()))
+	require.ErrorAs(t, mtls.Trust{}.Verify(cs, "receiver.test", time.Now()), new(x509.UnknownAuthorityError),
+		"chains that lead to a root of ours say nothing about the system's roots")
 }
 
 func TestNewTrust(t *testing.T) {

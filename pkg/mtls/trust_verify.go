@@ -34,9 +34,10 @@ func (e *PinError) Error() string {
 // alternative names; the common name is never looked at (RFC 9525 section 2).
 //
 // On a full handshake the chains that crypto/tls has verified count, as long as
-// they end in this Trust's roots. On a resumed one those chains are as old as
-// the session, and there are none at all with InsecureSkipVerify: then
-// everything is verified here and now, for server authentication.
+// they end in this Trust's own roots. On a resumed one those chains are as old as
+// the session, there are none at all with InsecureSkipVerify, and with the
+// system's roots nobody can tell whose they are: then everything is verified
+// here and now, for server authentication.
 //
 // The error wraps what crypto/x509 says (in a [*tls.CertificateVerificationError],
 // as a full handshake does) or is a [*PinError].
@@ -78,11 +79,10 @@ func (t Trust) verifiedChains(cs tls.ConnectionState, serverName string, now tim
 }
 
 // ownChains keeps the chains that end in one of our roots. They all do, unless a
-// tls.Config was built with other roots than [Trust.RootCAs].
+// tls.Config was built with other roots than [Trust.RootCAs]. Which roots are
+// the system's cannot be asked, so with those nothing is kept and everything is
+// verified again: it costs a small part of a handshake.
 func (t Trust) ownChains(chains [][]*x509.Certificate) (own [][]*x509.Certificate) {
-	if t.roots == nil {
-		return chains
-	}
 	for _, chain := range chains {
 		if len(chain) == 0 {
 			continue

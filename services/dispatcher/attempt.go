@@ -19,6 +19,7 @@ import (
 	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/stream"
+	"github.com/handfast/handfast/pkg/telemetry"
 )
 
 var propagator = propagation.TraceContext{}
@@ -32,7 +33,7 @@ func (d *Dispatcher) accept(msg jetstream.Msg) {
 	}
 	signed, err := stream.ParseSigned(msg.Subject(), msg.Headers(), msg.Data())
 	if err != nil {
-		d.working.Go(func() { d.refuse(msg, err) })
+		d.crew.do(func() { d.refuse(msg, err) })
 		return
 	}
 	h := &held{msg: msg, signed: signed, again: 1}
@@ -44,8 +45,8 @@ func (d *Dispatcher) accept(msg jetstream.Msg) {
 	if to, ok := d.endpoints.Get(signed.Delivery.Endpoint); ok {
 		limit = to.Limits.Concurrency
 	}
-	if !d.lanes.offer(h, limit, time.Now(), func(at *lane) { d.working.Go(func() { d.work(h.signed.Delivery.Endpoint, at) }) }) {
-		d.working.Go(func() { d.overflow(h) })
+	if !d.lanes.offer(h, limit, time.Now(), func(at *lane) { d.crew.do(func() { d.work(h.signed.Delivery.Endpoint, at) }) }) {
+		d.crew.do(func() { d.overflow(h) })
 	}
 }
 
@@ -103,7 +104,7 @@ func (d *Dispatcher) attempt(ctx context.Context, h *held) {
 		return
 	}
 	ctx = propagator.Extract(ctx, propagation.MapCarrier{"traceparent": h.signed.Trace, "tracestate": h.signed.TraceState})
-	ctx, span := d.tracer.Start(ctx, "deliver "+del.Endpoint.String(), d.spanOptions(h)...)
+	ctx, span := d.span(ctx, h)
 	r := &result{held: h, began: time.Now()}
 	r.to, r.known = d.endpoint(ctx, del.Endpoint, r)
 	if r.known {
@@ -112,7 +113,7 @@ func (d *Dispatcher) attempt(ctx context.Context, h *held) {
 	r.took = time.Since(r.began)
 	d.judge(ctx, span, r)
 	// The lane is free for its next request while this one is settled; the slot is not.
-	d.working.Go(func() {
+	d.crew.do(func() {
 		defer d.release(h)
 		defer span.End()
 		d.settle(ctx, r)
@@ -142,6 +143,14 @@ func (d *Dispatcher) movedOn(ctx context.Context, h *held) bool {
 		return false
 	}
 	return record.Attempt > del.Attempt || (record.Attempt == del.Attempt && record.Resigned > del.Resigned)
+}
+
+// span opens the span of an attempt. Where the caller has decided not to record, nothing is built that nobody will see.
+func (d *Dispatcher) span(ctx context.Context, h *held) (context.Context, trace.Span) {
+	if telemetry.Unrecorded(ctx) {
+		return ctx, trace.SpanFromContext(ctx)
+	}
+	return d.tracer.Start(ctx, "deliver "+h.signed.Delivery.Endpoint.String(), d.spanOptions(h)...) //nolint:spancheck // ended by the caller
 }
 
 func (d *Dispatcher) spanOptions(h *held) []trace.SpanStartOption {
@@ -216,7 +225,7 @@ func (d *Dispatcher) target(to endpoint.Registered) (mtls.Target, *delivery.Verd
 		v := ours(delivery.NoIdentity, "this dispatcher has no identity named "+to.TLS.Identity, "Add it to the dispatcher's configuration, or name another one in the endpoint's tls.identity")
 		return mtls.Target{}, &v
 	}
-	trust, err := mtls.NewTrust(to.TLS.Trust.Roots, to.TLS.Trust.Pins)
+	trust, err := d.trusts.of(to)
 	if err != nil {
 		v := ours(delivery.ServerCertificateUntrusted, "the trust of endpoint "+to.Key().String()+" cannot be used: "+err.Error(), "Mend the endpoint's tls.trust")
 		return mtls.Target{}, &v
@@ -237,7 +246,7 @@ func (d *Dispatcher) overflow(h *held) {
 	defer d.release(h)
 	r := &result{held: h, began: time.Now(), verdict: ours(delivery.LaneFull, "the lane of this endpoint is full", "")}
 	ctx := propagator.Extract(d.life, propagation.MapCarrier{"traceparent": h.signed.Trace, "tracestate": h.signed.TraceState})
-	ctx, span := d.tracer.Start(ctx, "deliver "+h.signed.Delivery.Endpoint.String(), d.spanOptions(h)...)
+	ctx, span := d.span(ctx, h)
 	defer span.End()
 	if d.ledger.begin(h.signed.Delivery) != fresh {
 		d.giveBack(h.msg, time.Second)
@@ -278,14 +287,16 @@ func ours(outcome delivery.Outcome, detail, advice string) delivery.Verdict {
 
 // judge writes the verdict into the span and the metrics.
 func (d *Dispatcher) judge(ctx context.Context, span trace.Span, r *result) {
-	span.SetAttributes(attribute.String("handfast.outcome", r.verdict.Outcome.String()), attribute.String("handfast.origin", r.verdict.Origin.String()))
-	if r.verdict.Outcome != delivery.Delivered {
-		span.SetStatus(codes.Error, r.verdict.Detail)
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("handfast.outcome", r.verdict.Outcome.String()), attribute.String("handfast.origin", r.verdict.Origin.String()))
+		if r.verdict.Outcome != delivery.Delivered {
+			span.SetStatus(codes.Error, r.verdict.Detail)
+		}
+		if r.handshake.IsValid() && r.reused {
+			span.AddLink(trace.Link{SpanContext: r.handshake, Attributes: []attribute.KeyValue{attribute.String("handfast.link", "handshake of the connection")}})
+		}
 	}
-	if r.handshake.IsValid() && r.reused {
-		span.AddLink(trace.Link{SpanContext: r.handshake, Attributes: []attribute.KeyValue{attribute.String("handfast.link", "handshake of the connection")}})
-	}
-	outcome := outcomeLabel(r.verdict.Outcome)
+	outcome := d.meters.outcomes[r.verdict.Outcome]
 	d.meters.attempts.Add(ctx, 1, outcome)
 	d.meters.duration.Record(ctx, r.took.Seconds(), outcome)
 	if r.verdict.Outcome == delivery.Delivered {

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/handfast/handfast/pkg/delivery"
 	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/stream"
@@ -42,7 +43,8 @@ type Dispatcher struct {
 	holding    holding
 	ready      atomic.Bool
 	stopping   atomic.Bool
-	working    sync.WaitGroup
+	crew       crew
+	trusts     trusts
 	// life outlives Run's context by the drain; attempts and settlements run under it.
 	life context.Context //nolint:containedctx // one per Run, replaced before any use
 }
@@ -52,6 +54,8 @@ type meters struct {
 	duration metric.Float64Histogram
 	latency  metric.Float64Histogram
 	repeats  metric.Int64Counter
+	// outcomes holds the ready-made label of every outcome.
+	outcomes map[delivery.Outcome]metric.MeasurementOption
 }
 
 // New binds to the streams that `handfast topology apply` has made. The error says what is missing.
@@ -107,6 +111,7 @@ func (d *Dispatcher) bind(ctx context.Context) (err error) {
 
 func (d *Dispatcher) instrument(meter metric.Meter) error {
 	var errs [5]error
+	d.meters.outcomes = outcomeLabels()
 	d.meters.attempts, errs[0] = meter.Int64Counter("handfast.attempts", metric.WithDescription("Attempts that ended, by outcome"))
 	d.meters.duration, errs[1] = meter.Float64Histogram("handfast.attempt.duration", metric.WithUnit("s"), metric.WithDescription("Time from sending to the answer"))
 	d.meters.latency, errs[2] = meter.Float64Histogram("handfast.delivery.latency", metric.WithUnit("s"), metric.WithDescription("Time from storing the event to its delivery"))
@@ -152,7 +157,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	cut := time.AfterFunc(d.config.DrainTimeout, end)
 	defer cut.Stop()
 	loops.Wait()
-	d.working.Wait()
+	d.crew.wait()
 	d.pool.Close()
 	return nil
 }

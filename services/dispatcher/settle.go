@@ -17,6 +17,9 @@ import (
 	"github.com/handfast/handfast/pkg/stream"
 )
 
+// receiptSize holds most receipts with their proof.
+const receiptSize = 3 << 10
+
 // settle stores what happened and what comes next, and only then acks. It goes on trying while the broker is away; when
 // the dispatcher ends first, the message is not acked and another one repeats the attempt.
 func (d *Dispatcher) settle(ctx context.Context, r *result) {
@@ -73,9 +76,10 @@ func (d *Dispatcher) store(ctx context.Context, r *result, step delivery.Step) e
 		pending = append(pending, d.publisher.Send(next.msg, next.id))
 	}
 	if r.verdict.Outcome.Turn() != delivery.TurnSign { // nothing was attempted
-		data, err := json.Marshal(d.receipt(ctx, r, step))
+		out := d.receipt(ctx, r, step)
+		data, err := out.Append(make([]byte, 0, receiptSize))
 		if err != nil {
-			return fmt.Errorf("write receipt: %w", err)
+			return err //nolint:wrapcheck // says what already
 		}
 		pending = append(pending, d.publisher.Send(&nats.Msg{Subject: stream.ReceiptSubject(r.signed.Delivery.Endpoint), Data: data}, ""))
 	}

@@ -133,7 +133,11 @@ func answer(authority string, response *mtls.Response, now time.Time) delivery.V
 	return v
 }
 
-// outcomeLabel is the metric label of an outcome.
-func outcomeLabel(o delivery.Outcome) metric.MeasurementOption {
-	return metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", o.String())))
+// outcomeLabels makes the metric label of every outcome, once.
+func outcomeLabels() map[delivery.Outcome]metric.MeasurementOption {
+	labels := make(map[delivery.Outcome]metric.MeasurementOption)
+	for _, o := range delivery.Outcomes() {
+		labels[o] = metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", o.String())))
+	}
+	return labels
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/event"
 	"github.com/handfast/handfast/pkg/stream"
+	"github.com/handfast/handfast/pkg/telemetry"
 )
 
 // Pauses before work that failed is tried again; below AckWait, as DESIGN.md section 12 wants it.
@@ -62,6 +63,10 @@ func (s *Signer) event(ctx context.Context, msg jetstream.Msg) {
 		return
 	}
 	ctx = propagator.Extract(ctx, event.Carrier(msg.Headers()))
+	if telemetry.Unrecorded(ctx) {
+		s.handle(ctx, msg, &e, trace.SpanFromContext(ctx))
+		return
+	}
 	ctx, span := s.tracer.Start(ctx, "match "+e.Type(), trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
 		attribute.String("messaging.system", "nats"), attribute.String("messaging.operation.type", "process"),
 		attribute.String("messaging.destination.name", msg.Subject()),
@@ -69,6 +74,11 @@ func (s *Signer) event(ctx context.Context, msg jetstream.Msg) {
 		attribute.String("cloudevents.event_source", e.Source()), attribute.String("cloudevents.event_type", e.Type()),
 		attribute.Int64("handfast.event.sequence", int64(e.sequence)))) //nolint:gosec // JetStream counts from 1
 	defer span.End()
+	s.handle(ctx, msg, &e, span)
+}
+
+// handle matches, signs and publishes one valid event.
+func (s *Signer) handle(ctx context.Context, msg jetstream.Msg, e *stored, span trace.Span) {
 	matched := s.match(ctx, e)
 	span.SetAttributes(attribute.Int("handfast.endpoints.matched", len(matched)))
 	if err := s.fanOut(ctx, e, matched); err != nil {
@@ -105,7 +115,7 @@ func read(subject string, header nats.Header, data []byte, sequence uint64, at t
 
 // match returns the endpoints that want the event. An endpoint that its receiver has disabled wants none; the event
 // stays in EVENTS, from where it can be replayed.
-func (s *Signer) match(ctx context.Context, e stored) []endpoint.Registered {
+func (s *Signer) match(ctx context.Context, e *stored) []endpoint.Registered {
 	var matched []endpoint.Registered
 	for _, candidate := range s.endpoints.Tenant(e.Tenant()) {
 		if candidate.Disabled() {
@@ -125,14 +135,14 @@ func (s *Signer) match(ctx context.Context, e stored) []endpoint.Registered {
 }
 
 // first is the first attempt of an event's delivery to an endpoint.
-func first(e stored, to endpoint.Registered) delivery.Delivery {
+func first(e *stored, to endpoint.Registered) delivery.Delivery {
 	return delivery.Delivery{ID: delivery.NewID(e.Digest(), to.Key()), Endpoint: to.Key(), Event: e.sequence, Attempt: 1, First: e.at}
 }
 
 // fanOut publishes one signed request per endpoint and waits for every ack. Endpoints that failed get a record on
 // RETRIES when others succeeded, because giving the event back would repeat those. The error means that nothing is
 // stored that an ack of the event could stand on.
-func (s *Signer) fanOut(ctx context.Context, e stored, matched []endpoint.Registered) error {
+func (s *Signer) fanOut(ctx context.Context, e *stored, matched []endpoint.Registered) error {
 	pending := make([]stream.Pending, len(matched))
 	problems := make([]error, len(matched))
 	for i, to := range matched {
@@ -174,7 +184,7 @@ func (s *Signer) deliveries(ctx context.Context, result string) {
 }
 
 // postpone keeps the deliveries that failed as records that come back soon.
-func (s *Signer) postpone(ctx context.Context, e stored, matched []endpoint.Registered, problems []error) error {
+func (s *Signer) postpone(ctx context.Context, e *stored, matched []endpoint.Registered, problems []error) error {
 	var pending []stream.Pending
 	for i, to := range matched {
 		if problems[i] == nil {

@@ -33,9 +33,9 @@ func cpuTime() time.Duration {
 
 // middle takes the median of each figure.
 func middle(rounds []cost) cost {
-	var perSecond, cpu []float64
-	for _, r := range rounds {
-		perSecond, cpu = append(perSecond, r.PerSecond), append(cpu, r.CPU)
+	perSecond, cpu := make([]float64, len(rounds)), make([]float64, len(rounds))
+	for i, r := range rounds {
+		perSecond[i], cpu[i] = r.PerSecond, r.CPU
 	}
 	return cost{PerSecond: round(percentile(perSecond, 0.5), 0), CPU: round(percentile(cpu, 0.5), 1)}
 }

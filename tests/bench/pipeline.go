@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -199,8 +200,8 @@ func (p *pipeline) run(s service) {
 // stop ends everything, last in, first out.
 func (p *pipeline) stop(ctx context.Context) error {
 	var problems []error
-	for i := len(p.stops) - 1; i >= 0; i-- {
-		problems = append(problems, p.stops[i](ctx))
+	for _, stop := range slices.Backward(p.stops) {
+		problems = append(problems, stop(ctx))
 	}
 	return errors.Join(problems...)
 }

@@ -125,7 +125,7 @@ func (p *pipeline) burst(ctx context.Context, n int) error {
 	if err := a.wait(ctx); err != nil {
 		return err
 	}
-	return p.settled(ctx, before+uint64(n)) //nolint:gosec // at least 1
+	return p.settled(ctx, before+uint64(n))
 }
 
 // full waits for room in the window.
