@@ -9,13 +9,12 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
-	"fmt"
-	"log/slog"
+	"math/big"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -214,6 +213,13 @@ func TestNewIdentityChecksIssuers(t *testing.T) {
 	require.Len(t, problems, 2)
 	assert.Contains(t, problems[1], `issuing certificate "CN=intermediate" expired on`)
 
+	narrow, signed := narrowIssuer(t)
+	_, err = mtls.NewIdentity("acme", append(bytes.Clone(signed.certificate), toPEM(narrow)...), signed.key, time.Now())
+	problems = requireIdentityError(t, err).Problems
+	require.Len(t, problems, 2)
+	assert.Contains(t, problems[0], "may not issue client certificates")
+	assert.Contains(t, problems[1], "signed with SHA1-RSA")
+
 	_, err = mtls.NewIdentity("acme", append(certificatesPEM(t, 17), p.certificate...), p.key, time.Now())
 	assert.ErrorContains(t, err, "more than the 16 that make sense")
 }
@@ -226,123 +232,43 @@ func certificatesPEM(t *testing.T, count int) (text []byte) {
 	return text
 }
 
-func TestGenerationFollowsTheChain(t *testing.T) {
-	t.Parallel()
-	root := newTestAuthority(t, "root")
-	intermediate, err := root.Intermediate("intermediate")
+// narrowIssuer is an intermediate for servers only, signed with SHA-1 by a root
+// that stays away, and a client certificate that it signed all the same.
+func narrowIssuer(t *testing.T) (*x509.Certificate, pair) {
+	t.Helper()
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	p := clientPair(t, intermediate, "client")
-	whole := p.identity(t, "acme")
-	short := pair{toPEM(certificates(t, p.certificate)[0]), p.key}.identity(t, "acme")
-	assert.Equal(t, whole.Fingerprint(), short.Fingerprint())
-	assert.NotEqual(t, whole.Generation(), short.Generation())
-	assert.Equal(t, whole.Generation(), p.identity(t, "renamed").Generation())
-}
-
-func TestIdentityIsImmutable(t *testing.T) {
-	t.Parallel()
-	i := clientPair(t, newTestAuthority(t, "root"), "client").identity(t, "acme")
-	c := i.Certificate()
-	c.Certificate[0] = nil
-	assert.NotNil(t, i.Certificate().Certificate[0])
-}
-
-func TestIdentityCheckTime(t *testing.T) {
-	t.Parallel()
-	i := clientPair(t, newTestAuthority(t, "root"), "client").identity(t, "acme")
-	leaf := i.Leaf()
-	for _, good := range []time.Time{leaf.NotBefore, time.Now(), leaf.NotAfter} {
-		assert.NoError(t, i.CheckTime(good))
+	_, leafKey, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	sign := func(template, parent *x509.Certificate, public any) *x509.Certificate {
+		template.SerialNumber = big.NewInt(9)
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, public, rsaKey)
+		require.NoError(t, err)
+		return mustParse(t, der)
 	}
-	assert.ErrorContains(t, i.CheckTime(leaf.NotBefore.Add(-1)), "is not valid before")
-	requireIdentityError(t, i.CheckTime(leaf.NotAfter.Add(1)))
+	issuer := sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "narrow"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, SignatureAlgorithm: x509.SHA1WithRSA,
+	}, &x509.Certificate{Subject: pkix.Name{CommonName: "far root"}}, rsaKey.Public())
+	leaf := sign(&x509.Certificate{DNSNames: []string{"client.test"}}, issuer, leafKey.Public())
+	return issuer, pair{toPEM(leaf), keyToPEM(t, leafKey)}
 }
 
-func TestAccepts(t *testing.T) {
+func TestProblemsNameCertificatesWithoutASubject(t *testing.T) {
 	t.Parallel()
-	root, other := newTestAuthority(t, "root"), newTestAuthority(t, "other root")
-	intermediate, err := root.Intermediate("intermediate")
+	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
-	i := clientPair(t, intermediate, "client").identity(t, "acme")
-	for name, tc := range map[string]struct {
-		cas     [][]byte
-		schemes []tls.SignatureScheme
-		version uint16
-		want    string
-	}{
-		"no list":             {},
-		"nearest CA":          {cas: [][]byte{other.Certificate().RawSubject, intermediate.Certificate().RawSubject}},
-		"CA of intermediate":  {cas: [][]byte{root.Certificate().RawSubject}},
-		"TLS 1.2":             {version: tls.VersionTLS12},
-		"another CA":          {cas: [][]byte{other.Certificate().RawSubject}, want: `accepts only "CN=other root"`},
-		"unreadable list":     {cas: [][]byte{{1, 2, 3}}, want: "010203"},
-		"no common algorithm": {schemes: []tls.SignatureScheme{tls.Ed25519}, want: "another kind"},
-		"long list":           {cas: bytes.Split(bytes.Repeat([]byte{9}, 130), nil), want: "and 125 more"},
+	for want, alter := range map[string]func(*x509.Certificate){
+		`certificate "spiffe://test/x"`:    func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "spiffe", Host: "test", Path: "/x"}} },
+		`certificate "client.test"`:        func(c *x509.Certificate) { c.DNSNames = []string{"client.test"} },
+		"certificate with serial number 7": func(*x509.Certificate) {},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			info := &tls.CertificateRequestInfo{AcceptableCAs: tc.cas, SignatureSchemes: tc.schemes, Version: tc.version}
-			if info.Version == 0 {
-				info.Version = tls.VersionTLS13
-			}
-			if info.SignatureSchemes == nil {
-				info.SignatureSchemes = []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256}
-			}
-			err := i.Accepts(info)
-			if tc.want == "" {
-				require.NoError(t, err)
-				return
-			}
-			var refused *mtls.NotAcceptedError
-			require.ErrorAs(t, err, &refused)
-			assert.Equal(t, "acme", refused.Identity)
-			assert.Equal(t, "CN=intermediate", refused.Issuer)
-			assert.Len(t, refused.AcceptableCAs, len(tc.cas))
-			if tc.schemes != nil {
-				require.Error(t, refused.Err)
-				return
-			}
-			assert.ErrorContains(t, err, tc.want)
+		p := selfSigned(t, key, func(c *x509.Certificate) {
+			c.Subject = pkix.Name{}
+			alter(c)
 		})
+		_, err := mtls.NewIdentity("acme", p.certificate, p.key, time.Now().AddDate(1, 0, 0))
+		assert.ErrorContains(t, err, want+" expired")
 	}
-}
-
-func TestIdentityNeverShowsItsKey(t *testing.T) {
-	t.Parallel()
-	i := clientPair(t, newTestAuthority(t, "root"), "client").identity(t, "acme")
-	key := i.Certificate().PrivateKey.(*ecdsa.PrivateKey)
-	scalar, err := key.Bytes()
-	require.NoError(t, err)
-	shown := make([]string, 0, 16)
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		shown = append(shown, fmt.Sprintf(verb, i))
-		shown = append(shown, fmt.Sprintf(verb, *i), fmt.Sprintf(verb, struct{ I mtls.Identity }{*i})) // copies have no methods
-	}
-	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "identity", i)
-	marshalled, err := json.Marshal(i)
-	require.NoError(t, err)
-	shown = append(shown, log.String(), string(marshalled))
-	secrets := []string{hex.EncodeToString(scalar), fmt.Sprint(scalar), fmt.Sprintf("%d", scalar[:8])[1:20], "PrivateKey", "ecdsa"}
-	for _, s := range shown {
-		for _, secret := range secrets {
-			assert.NotContains(t, strings.ToLower(s), strings.ToLower(secret))
-		}
-	}
-	for _, s := range []string{i.String(), log.String(), string(marshalled)} {
-		assert.Contains(t, s, "acme")
-		assert.Contains(t, s, i.Fingerprint())
-	}
-	assert.Equal(t, "identity (none)", (&mtls.Identity{}).String())
-	assert.Equal(t, "identity (none)", (&mtls.Identity{}).LogValue().String())
-}
-
-func TestStatic(t *testing.T) {
-	t.Parallel()
-	i := clientPair(t, newTestAuthority(t, "root"), "client").identity(t, "acme")
-	got, err := mtls.Static(i).Identity()
-	require.NoError(t, err)
-	assert.Same(t, i, got)
-	_, err = mtls.Static(nil).Identity()
-	require.ErrorIs(t, err, mtls.ErrNoIdentity)
 }

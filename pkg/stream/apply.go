@@ -85,9 +85,11 @@ func safeChange(have, want jetstream.StreamConfig) error {
 	case have.Metadata[partitionKey] != want.Metadata[partitionKey]:
 		return refuse("it was made with %s partitions and would get %s; the number is chosen once, because another one moves every endpoint",
 			have.Metadata[partitionKey], want.Metadata[partitionKey])
-	case have.Storage != want.Storage || have.Discard != want.Discard || have.DiscardNewPerSubject != want.DiscardNewPerSubject:
-		return refuse("it stores in %s and would store in %s, and when it is full it would do %q instead of %q",
-			have.Storage, want.Storage, want.Discard, have.Discard)
+	case have.Storage != want.Storage:
+		return refuse("it stores in %s and would store in %s", have.Storage, want.Storage)
+	case have.Discard != want.Discard || have.DiscardNewPerSubject != want.DiscardNewPerSubject:
+		return refuse("when it is full it does %s (by subject: %t) and would do %s (by subject: %t)",
+			have.Discard, have.DiscardNewPerSubject, want.Discard, want.DiscardNewPerSubject)
 	case want.Replicas < have.Replicas:
 		return refuse("it has %d replicas and would get %d, which makes losing messages easier", have.Replicas, want.Replicas)
 	case !covers(want.Subjects, have.Subjects):

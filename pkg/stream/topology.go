@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -30,7 +31,9 @@ const (
 	backlogPerQueue = 10_000
 )
 
-// Topology is everything that is chosen when Handfast is set up on a NATS server. The zero value is complete.
+// Topology is everything that is chosen when Handfast is set up on a NATS server. The zero value stands for the defaults:
+// [Topology.Fill] and [Topology.Apply] put them in. Everything else wants a topology that came from Fill or
+// [LoadTopology].
 type Topology struct {
 	// Partitions is chosen once. Default 32, at most 256.
 	Partitions int
@@ -41,7 +44,7 @@ type Topology struct {
 	MaxBytes int64
 }
 
-// Fill gives unset fields their defaults and checks the rest.
+// Fill gives unset fields their defaults and checks the rest; the error tells everything that is wrong.
 func (t Topology) Fill() (Topology, error) {
 	if t.Partitions == 0 {
 		t.Partitions = DefaultPartitions
@@ -52,15 +55,17 @@ func (t Topology) Fill() (Topology, error) {
 	if t.MaxBytes == 0 {
 		t.MaxBytes = gib
 	}
-	switch {
-	case t.Partitions < 1 || t.Partitions > MaxPartitions:
-		return t, fmt.Errorf("topology: %d partitions; choose 1 to %d", t.Partitions, MaxPartitions)
-	case t.Replicas != 1 && t.Replicas != 3 && t.Replicas != 5:
-		return t, fmt.Errorf("topology: %d replicas; NATS keeps a majority with 1, 3 or 5", t.Replicas)
-	case t.MaxBytes < 1<<20:
-		return t, fmt.Errorf("topology: %d bytes a stream; at least 1 MiB is needed to hold one message of each kind", t.MaxBytes)
+	var errs []error
+	if t.Partitions < 1 || t.Partitions > MaxPartitions {
+		errs = append(errs, fmt.Errorf("topology: %d partitions; choose 1 to %d", t.Partitions, MaxPartitions))
 	}
-	return t, nil
+	if t.Replicas != 1 && t.Replicas != 3 && t.Replicas != 5 {
+		errs = append(errs, fmt.Errorf("topology: %d replicas; NATS keeps a majority with 1, 3 or 5", t.Replicas))
+	}
+	if t.MaxBytes < 1<<20 {
+		errs = append(errs, fmt.Errorf("topology: %d bytes a stream; at least 1 MiB is needed to hold one message of each kind", t.MaxBytes))
+	}
+	return t, errors.Join(errs...)
 }
 
 // Streams is the table of DESIGN.md section 3.

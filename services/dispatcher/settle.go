@@ -49,9 +49,7 @@ func (d *Dispatcher) settle(ctx context.Context, r *result) {
 		return
 	}
 	// A lost ack would become a second POST, by another dispatcher perhaps: wait until the broker has it.
-	acking, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := r.msg.DoubleAck(acking); err != nil {
+	if _, err := d.publisher.Confirm(r.msg).Wait(ctx); err != nil {
 		d.logger.WarnContext(ctx, "delivered, but the broker did not confirm the ack; a repetition is swallowed here",
 			slog.String("delivery", string(del.ID)), slog.Any("error", err))
 	}

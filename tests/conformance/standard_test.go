@@ -156,7 +156,7 @@ func TestLiveDeliveriesVerify(t *testing.T) {
 		w.Start()
 		w.Pass(time.Second)
 		w.Publish("acme", "com.acme.order.created", `{"customer":"Zoë","total":1.10}`)
-		w.Pass(time.Hour)
+		w.Pass(10 * time.Minute)
 
 		hits := r.Hits()
 		require.Len(t, hits, 3)
@@ -173,7 +173,7 @@ func TestLiveDeliveriesVerify(t *testing.T) {
 				j.never(t, mixed, hit.Body, "the signature of one attempt does not cover the time of another")
 			}
 		}
-		require.ErrorIs(t, j.official.Verify(hits[0].Body, hits[0].Header), standardwebhooks.ErrMessageTooOld, "a replay an hour later is refused")
+		require.ErrorIs(t, j.official.Verify(hits[0].Body, hits[0].Header), standardwebhooks.ErrMessageTooOld, "a replay minutes later is refused")
 	})
 }
 

@@ -66,6 +66,9 @@ type Shown struct {
 
 	key    endpoint.Key
 	record *delivery.Retry // of a scheduled or parked one
+	// sequence and trace are of the schedule.
+	sequence uint64
+	trace    string
 }
 
 // last is the number of the last attempt that was made, or that stands in the dead letter.
@@ -83,7 +86,7 @@ func (s Shown) last() int {
 // Delivery finds a delivery and tells where it stands. The error is a [NotFoundError] when nothing is known about it.
 func (o *Operator) Delivery(ctx context.Context, id delivery.ID) (Shown, error) {
 	if !id.Valid() {
-		return Shown{}, &NotFoundError{What: fmt.Sprintf("%q is not the id of a delivery", string(id)), Hint: "it is the webhook-id, such as msg_3kq…; `handfast delivery list` shows them"}
+		return Shown{}, unknown(id)
 	}
 	shown := Shown{Delivery: id}
 	first, err := o.locate(ctx, &shown)
@@ -91,12 +94,22 @@ func (o *Operator) Delivery(ctx context.Context, id delivery.ID) (Shown, error) 
 		return Shown{}, err
 	}
 	if first.IsZero() {
-		return Shown{}, &NotFoundError{What: "nothing is known about delivery " + string(id), Hint: "receipts are kept for 30 days, and there is none before the first attempt; `handfast delivery list` shows what there is"}
+		return Shown{}, unknown(id)
 	}
 	if err := o.fill(ctx, &shown, first); err != nil {
 		return Shown{}, err
 	}
 	return shown, nil
+}
+
+func unknown(id delivery.ID) error {
+	if !id.Valid() {
+		return &NotFoundError{What: fmt.Sprintf("%q is not the id of a delivery", string(id)), Hint: "it is the webhook-id, such as msg_3kq…; `handfast delivery list` shows them"}
+	}
+	return &NotFoundError{
+		What: "nothing is known about delivery " + string(id),
+		Hint: "receipts are kept for 30 days, and there is none before the first attempt; `handfast delivery list` shows what there is",
+	}
 }
 
 // locate finds the endpoint of a delivery and when its event was stored, in the order of how cheap it is to look.
@@ -150,15 +163,22 @@ func (o *Operator) locateWaiting(ctx context.Context, shown *Shown) (first time.
 	return first, err
 }
 
+// skew is how much the clocks of the broker and of dispatchers may differ before a receipt is missed.
+const skew = time.Minute
+
 // fill reads the attempts, the dead letter and the place.
 func (o *Operator) fill(ctx context.Context, shown *Shown, first time.Time) error {
-	shown.Endpoint = shown.key.String()
-	// The clocks of the broker and of dispatchers may differ a little.
-	all, err := o.attempts(ctx, Filter{Endpoint: shown.key, Deliveries: []delivery.ID{shown.Delivery}, Since: first.Add(-time.Minute)})
+	all, err := o.attempts(ctx, shown.key, map[delivery.ID]struct{}{shown.Delivery: {}}, first.Add(-skew))
 	if err != nil {
 		return err
 	}
-	if shown.Attempts = all[shown.Delivery]; shown.Attempts == nil {
+	return o.complete(ctx, shown, all[shown.Delivery])
+}
+
+// complete finds the place of a delivery whose attempts are known.
+func (o *Operator) complete(ctx context.Context, shown *Shown, attempts []receipt.Receipt) error {
+	shown.Endpoint = shown.key.String()
+	if shown.Attempts = attempts; attempts == nil {
 		shown.Attempts = []receipt.Receipt{}
 	}
 	if err := o.place(ctx, shown); err != nil {
@@ -207,7 +227,7 @@ func (s *Shown) scheduled(raw *jetstream.RawStreamMsg) error {
 	if err != nil {
 		return err //nolint:wrapcheck // names the delivery
 	}
-	s.Place, s.record = Scheduled, &record
+	s.Place, s.record, s.sequence, s.trace = Scheduled, &record, raw.Sequence, raw.Header.Get("traceparent")
 	if at, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(raw.Header.Get("Nats-Schedule"), "@at ")); err == nil {
 		at = at.UTC()
 		s.Due = &at

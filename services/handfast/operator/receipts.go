@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -65,7 +66,7 @@ func (o *Operator) Deliveries(ctx context.Context, f Filter) ([]receipt.Receipt,
 		}
 		r, err := receipt.Parse(m.Data())
 		if err != nil {
-			return nil // a foreign message: not a delivery
+			return nil //nolint:nilerr // a foreign message
 		}
 		if _, older := seen[r.Delivery]; older {
 			return nil
@@ -96,14 +97,22 @@ func (o *Operator) Tail(ctx context.Context, f Filter, take func(receipt.Receipt
 	})
 }
 
-// attempts returns all attempts of some deliveries since a time, in their order.
-func (o *Operator) attempts(ctx context.Context, f Filter) (map[delivery.ID][]receipt.Receipt, error) {
-	all := make(map[delivery.ID][]receipt.Receipt)
-	err := o.scan(ctx, stream.Receipts, f.subjects(), from{time: f.Since}, func(m message) error {
-		if !f.mentions(m.Data()) {
+// attempts returns all attempts of some deliveries since a time, in their order. It is one pass, however many they are.
+func (o *Operator) attempts(ctx context.Context, key endpoint.Key, ids map[delivery.ID]struct{}, since time.Time) (map[delivery.ID][]receipt.Receipt, error) {
+	cheap := Filter{Endpoint: key}
+	if len(ids) <= 4 {
+		cheap.Deliveries = slices.Collect(maps.Keys(ids))
+	}
+	all := make(map[delivery.ID][]receipt.Receipt, len(ids))
+	err := o.scan(ctx, stream.Receipts, cheap.subjects(), from{time: since}, func(m message) error {
+		if !cheap.mentions(m.Data()) {
 			return nil
 		}
-		if r, err := receipt.Parse(m.Data()); err == nil && f.names(r.Delivery, r.Event) {
+		r, err := receipt.Parse(m.Data())
+		if err != nil {
+			return nil //nolint:nilerr // a foreign message
+		}
+		if _, wanted := ids[r.Delivery]; wanted {
 			all[r.Delivery] = append(all[r.Delivery], r)
 		}
 		return nil

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/services/dispatcher"
+	"github.com/handfast/handfast/services/handfast/process"
+)
+
+type dispatcherCommand struct {
+	ID           string        `env:"HANDFAST_ID" help:"Name of this dispatcher among the others: 1 to 64 letters, digits, '-' or '_', and unique. Without it, the host's name and a random end." name:"id" placeholder:"NAME"`
+	Identity     []string      `env:"HANDFAST_IDENTITY" help:"Client certificate to present, under the name that endpoints use for it: NAME=CERTIFICATE.pem,KEY.pem. Both are read again when they change. Repeat it for several; endpoints that name none use 'default'." placeholder:"NAME=CERT,KEY" sep:";"`
+	Allow        []string      `env:"HANDFAST_ALLOW" help:"Range of addresses, as CIDR, that deliveries may reach although it is private; repeat it for several." placeholder:"CIDR"`
+	Slots        int           `default:"4096" env:"HANDFAST_SLOTS" help:"How many deliveries are held at a time, 512 to 65536; each keeps its request in memory." placeholder:"N"`
+	Freshness    time.Duration `default:"2m" env:"HANDFAST_FRESHNESS" help:"How old a signature may be when it is sent, 10s to 4m; receivers commonly refuse from 5m on." placeholder:"DURATION"`
+	Lease        time.Duration `default:"10s" env:"HANDFAST_LEASE" help:"How long the other dispatchers count this one in after its last sign of life, 3s to 1m." placeholder:"DURATION"`
+	DrainTimeout time.Duration `default:"20s" env:"HANDFAST_DRAIN_TIMEOUT" help:"How long a stopping dispatcher waits for the answers of receivers, 0s to 5m." placeholder:"DURATION"`
+	HTTP         string        `default:"127.0.0.1:9465" env:"HANDFAST_HTTP" help:"Private address for /healthz, /readyz and /metrics; empty switches it off." name:"http" placeholder:"HOST:PORT"`
+	serviceFlags
+}
+
+// Help is the manual.
+func (dispatcherCommand) Help() string {
+	return `The dispatcher puts signed requests on connections with mutual TLS, and records what came of each. Any number of
+dispatchers run side by side and share the endpoints among them. It holds client certificates and cannot sign.
+
+  handfast dispatcher --server nats://nats:4222 --nats-credentials dispatcher.creds \
+    --identity default=/etc/handfast/tls.crt,/etc/handfast/tls.key
+
+Private, loopback and metadata addresses are refused when a connection is made. --allow 10.20.0.0/16 lets one range
+through.
+
+It waits for NATS and for the topology for as long as it takes, and says so in its log and at /readyz. SIGTERM lets
+attempts under way finish for --drain-timeout, gives everything else back to the other dispatchers, and takes 10 seconds
+more than that at most. A second signal ends it at once: what was under way is tried again by another dispatcher after a
+minute.`
+}
+
+// Problems says everything that is wrong with the flags.
+func (c *dispatcherCommand) Problems() []error {
+	all := c.problems("handfast-dispatcher", c.HTTP)
+	add := func(flag string, err error) {
+		if err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				all = append(all, fmt.Errorf("--%s: %s", flag, line))
+			}
+		}
+	}
+	if c.ID != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.ID) {
+		all = append(all, fmt.Errorf("--id: %q must be 1 to 64 letters, digits, '-' or '_'", c.ID))
+	}
+	_, err := c.identities(mtls.FileOptions{})
+	add("identity", err)
+	_, err = mtls.ParseAddressPolicy(c.Allow)
+	add("allow", err)
+	if c.Slots < 512 || c.Slots > 65536 {
+		all = append(all, fmt.Errorf("--slots: %d is not in 512 to 65536", c.Slots))
+	}
+	duration := func(flag string, value, least, most time.Duration) {
+		if value < least || value > most {
+			all = append(all, fmt.Errorf("--%s: %s is not in %s to %s", flag, value, least, most))
+		}
+	}
+	duration("freshness", c.Freshness, 10*time.Second, 4*time.Minute)
+	duration("lease", c.Lease, 3*time.Second, time.Minute)
+	duration("drain-timeout", c.DrainTimeout, 0, 5*time.Minute)
+	return all
+}
+
+// identities reads every identity; the error lists all that cannot be.
+func (c *dispatcherCommand) identities(options mtls.FileOptions) (map[string]*mtls.FileSource, error) {
+	sources := map[string]*mtls.FileSource{}
+	var problems []error
+	for _, text := range c.Identity {
+		name, files, ok := strings.Cut(text, "=")
+		if !ok || name == "" || files == "" {
+			problems = append(problems, fmt.Errorf("%q is not NAME=CERTIFICATE,KEY", text))
+			continue
+		}
+		certificate, key, two := strings.Cut(files, ",")
+		if !two {
+			key = certificate // one file may hold both
+		}
+		if _, twice := sources[name]; twice {
+			problems = append(problems, fmt.Errorf("%q is given twice", name))
+			continue
+		}
+		source, err := mtls.WatchFiles(name, certificate, key, options)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		sources[name] = source
+	}
+	if len(c.Identity) == 0 {
+		problems = append(problems, errors.New("is needed: a dispatcher without a client certificate can deliver nothing"))
+	}
+	return sources, errors.Join(problems...)
+}
+
+// Run is the dispatcher until it is asked to stop.
+func (c *dispatcherCommand) Run(ctx context.Context, s streams) error {
+	addresses, err := mtls.ParseAddressPolicy(c.Allow)
+	if err != nil {
+		return fmt.Errorf("--allow: %w", err)
+	}
+	id := c.ID
+	if id == "" {
+		id = madeID()
+	}
+	sources := map[string]mtls.Source{}
+	config := dispatcher.Config{
+		ID: id, Slots: c.Slots, Freshness: c.Freshness, LeaseTTL: c.Lease, DrainTimeout: max(c.DrainTimeout, time.Millisecond),
+		Connections: mtls.Options{Addresses: addresses, UserAgent: "Handfast/" + readBuild().version},
+	}
+	return service{
+		name: "dispatcher", flags: &c.serviceFlags, address: c.HTTP, drain: c.DrainTimeout,
+		before: func(e environment) error {
+			files, err := c.identities(mtls.FileOptions{Logger: e.logger})
+			for name, source := range files {
+				sources[name] = source
+				e.lifecycle.Run("identity "+name, source.Run)
+			}
+			return err
+		},
+		start: func(ctx context.Context, e environment) (process.Work, error) {
+			return dispatcher.New(ctx, config, dispatcher.Dependencies{
+				NATS: e.nats, Identities: sources, Logger: e.logger,
+				TracerProvider: e.telemetry.TracerProvider(), MeterProvider: e.telemetry.MeterProvider(),
+			})
+		},
+	}.run(ctx, s)
+}
+
+// madeID is a name that no other dispatcher has, and that tells where it runs.
+func madeID() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "dispatcher"
+	}
+	host = regexp.MustCompile(`[^A-Za-z0-9_-]+`).ReplaceAllString(host, "-")
+	return strings.Trim(host[:min(len(host), 48)], "-") + "-" + strings.ToLower(rand.Text()[:8])
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/handfast/handfast/pkg/signature"
+	"github.com/handfast/handfast/services/handfast/process"
+	"github.com/handfast/handfast/services/signer"
+)
+
+// masterKeyVariable holds the master key itself, for platforms that hand out secrets as variables.
+const masterKeyVariable = "HANDFAST_MASTER_KEY"
+
+type signerCommand struct {
+	MasterKeyFile         string   `env:"HANDFAST_MASTER_KEY_FILE" help:"File with the master key that seals the signing keys: 32 bytes as hexadecimal or base64, readable by its owner only. The key itself may stand in HANDFAST_MASTER_KEY instead." placeholder:"FILE"`
+	PreviousMasterKeyFile []string `env:"HANDFAST_PREVIOUS_MASTER_KEY_FILE" help:"File with a master key of before, which only opens; repeat it for several." placeholder:"FILE"`
+	Concurrency           int      `default:"256" env:"HANDFAST_CONCURRENCY" help:"How many events and retries are worked on at a time, 1 to 4096." placeholder:"N"`
+	HTTP                  string   `default:"127.0.0.1:9464" env:"HANDFAST_HTTP" help:"Private address for /healthz, /readyz and /metrics; empty switches it off." name:"http" placeholder:"HOST:PORT"`
+	serviceFlags
+}
+
+// Help is the manual.
+func (signerCommand) Help() string {
+	return `The signer takes events from NATS, finds the endpoints that want them, signs a request for each, and hands the
+requests to the dispatchers. Any number of signers run side by side. It holds signing keys and never talks to
+receivers.
+
+  handfast topology apply                      once, with an operator's credentials
+  openssl rand -hex 32 > master.key && chmod 600 master.key
+  handfast signer --server nats://nats:4222 --nats-credentials signer.creds --master-key-file master.key
+
+All signers, and 'handfast key show', need the same master key. To change it, start the signers with the new one as
+--master-key-file and the old one as --previous-master-key-file.
+
+It waits for NATS and for the topology for as long as it takes, and says so in its log and at /readyz. SIGTERM lets it
+finish what it has begun, for 40 seconds at most; what is not finished then is done by another signer. A second signal
+ends it at once, and loses nothing either.`
+}
+
+// signerDrain is what the signer itself may take to end: one piece of work.
+const signerDrain = 30 * time.Second
+
+// Problems says everything that is wrong with the flags.
+func (c *signerCommand) Problems() []error {
+	all := c.problems("handfast-signer", c.HTTP)
+	if _, err := c.vault(); err != nil {
+		all = append(all, err)
+	}
+	if c.Concurrency < 1 || c.Concurrency > 4096 {
+		all = append(all, fmt.Errorf("--concurrency: %d is not in 1 to 4096", c.Concurrency))
+	}
+	return all
+}
+
+// vault opens every master key; the error lists all that cannot be.
+func (c *signerCommand) vault() (signature.Vault, error) {
+	var vault signature.Vault
+	var problems []error
+	var err error
+	switch text, set := os.LookupEnv(masterKeyVariable); {
+	case set && c.MasterKeyFile != "":
+		problems = append(problems, fmt.Errorf("--master-key-file: the key stands in %s already; give one of them", masterKeyVariable))
+	case set:
+		if vault.Current, err = signature.ParseMasterKey(text); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", masterKeyVariable, err))
+		}
+	case c.MasterKeyFile == "":
+		problems = append(problems, fmt.Errorf("--master-key-file: is needed, or the key itself in %s; `openssl rand -hex 32` makes one", masterKeyVariable))
+	default:
+		if vault.Current, err = signature.LoadMasterKey(c.MasterKeyFile); err != nil {
+			problems = append(problems, fmt.Errorf("--master-key-file: %w", err))
+		}
+	}
+	for _, name := range c.PreviousMasterKeyFile {
+		key, err := signature.LoadMasterKey(name)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("--previous-master-key-file: %w", err))
+			continue
+		}
+		vault.Previous = append(vault.Previous, key)
+	}
+	return vault, errors.Join(problems...)
+}
+
+// Run is the signer until it is asked to stop.
+func (c *signerCommand) Run(ctx context.Context, s streams) error {
+	vault, err := c.vault()
+	if err != nil {
+		return err
+	}
+	return service{
+		name: "signer", flags: &c.serviceFlags, address: c.HTTP, drain: signerDrain,
+		start: func(ctx context.Context, e environment) (process.Work, error) {
+			return signer.New(ctx, signer.Config{Concurrency: c.Concurrency, Vault: vault}, signer.Dependencies{
+				NATS: e.nats, Logger: e.logger, TracerProvider: e.telemetry.TracerProvider(), MeterProvider: e.telemetry.MeterProvider(),
+			})
+		},
+	}.run(ctx, s)
+}
