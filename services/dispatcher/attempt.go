@@ -33,7 +33,7 @@ func (d *Dispatcher) accept(msg jetstream.Msg) {
 	}
 	signed, err := stream.ParseSigned(msg.Subject(), msg.Headers(), msg.Data())
 	if err != nil {
-		d.crew.do(func() { d.refuse(msg, err) })
+		d.crew.Do(func() { d.refuse(msg, err) })
 		return
 	}
 	h := &held{msg: msg, signed: signed, again: 1}
@@ -45,8 +45,8 @@ func (d *Dispatcher) accept(msg jetstream.Msg) {
 	if to, ok := d.endpoints.Get(signed.Delivery.Endpoint); ok {
 		limit = to.Limits.Concurrency
 	}
-	if !d.lanes.offer(h, limit, time.Now(), func(at *lane) { d.crew.do(func() { d.work(h.signed.Delivery.Endpoint, at) }) }) {
-		d.crew.do(func() { d.overflow(h) })
+	if !d.lanes.offer(h, limit, time.Now(), func(at *lane) { d.crew.Do(func() { d.work(h.signed.Delivery.Endpoint, at) }) }) {
+		d.crew.Do(func() { d.overflow(h) })
 	}
 }
 
@@ -113,7 +113,7 @@ func (d *Dispatcher) attempt(ctx context.Context, h *held) {
 	r.took = time.Since(r.began)
 	d.judge(ctx, span, r)
 	// The lane is free for its next request while this one is settled; the slot is not.
-	d.crew.do(func() {
+	d.crew.Do(func() {
 		defer d.release(h)
 		defer span.End()
 		d.settle(ctx, r)

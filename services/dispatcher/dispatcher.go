@@ -43,7 +43,7 @@ type Dispatcher struct {
 	holding    holding
 	ready      atomic.Bool
 	stopping   atomic.Bool
-	crew       crew
+	crew       stream.Crew
 	trusts     trusts
 	// life outlives Run's context by the drain; attempts and settlements run under it.
 	life context.Context //nolint:containedctx // one per Run, replaced before any use
@@ -157,7 +157,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	cut := time.AfterFunc(d.config.DrainTimeout, end)
 	defer cut.Stop()
 	loops.Wait()
-	d.crew.wait()
+	d.crew.Wait()
 	d.pool.Close()
 	return nil
 }

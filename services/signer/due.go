@@ -75,10 +75,10 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 	}
 	signed.Previous = record.Previous
 	if _, err := s.publisher.Send(s.topology.SignedMessage(signed), string(d.ID)+"."+source).Wait(ctx); err != nil {
-		s.deliveries(ctx, "failed")
+		s.deliveries(ctx, failed)
 		return err //nolint:wrapcheck // says what and where already
 	}
-	s.deliveries(ctx, "stored")
+	s.deliveries(ctx, kept)
 	return nil
 }
 

@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
@@ -85,16 +84,16 @@ func (s *Signer) handle(ctx context.Context, msg jetstream.Msg, e *stored, span 
 		span.SetStatus(codes.Error, err.Error())
 		s.logger.WarnContext(ctx, "event could not be signed and published for any endpoint; trying again",
 			slog.String("tenant", e.Tenant()), slog.Uint64("event", e.sequence), slog.Any("error", err))
-		s.count(ctx, "again")
+		s.count(ctx, again)
 		s.giveBack(ctx, msg, pauseEvent)
 		return
 	}
-	s.count(ctx, "signed")
+	s.count(ctx, signed)
 	s.done(ctx, msg)
 }
 
-func (s *Signer) count(ctx context.Context, result string) {
-	s.meters.events.Add(ctx, 1, metric.WithAttributes(attribute.String("result", result)))
+func (s *Signer) count(ctx context.Context, r result) {
+	s.meters.events.Add(ctx, 1, s.meters.results[r])
 }
 
 // read parses an event and builds, once for all its endpoints, the body that they get.
@@ -158,19 +157,19 @@ func (s *Signer) fanOut(ctx context.Context, e *stored, matched []endpoint.Regis
 		}
 		pending[i] = s.publisher.Send(s.topology.SignedMessage(signed), string(d.ID)+".0")
 	}
-	failed := 0
+	lost := 0
 	for i := range matched {
 		if problems[i] == nil && !matched[i].Paused {
 			_, problems[i] = pending[i].Wait(ctx)
 		}
 		if problems[i] != nil {
-			failed++
-			s.deliveries(ctx, "failed")
+			lost++
+			s.deliveries(ctx, failed)
 			continue
 		}
-		s.deliveries(ctx, "stored")
+		s.deliveries(ctx, kept)
 	}
-	switch failed {
+	switch lost {
 	case 0:
 		return nil
 	case len(matched):
@@ -179,8 +178,8 @@ func (s *Signer) fanOut(ctx context.Context, e *stored, matched []endpoint.Regis
 	return s.postpone(ctx, e, matched, problems)
 }
 
-func (s *Signer) deliveries(ctx context.Context, result string) {
-	s.meters.deliveries.Add(ctx, 1, metric.WithAttributes(attribute.String("result", result)))
+func (s *Signer) deliveries(ctx context.Context, r result) {
+	s.meters.deliveries.Add(ctx, 1, s.meters.results[r])
 }
 
 // postpone keeps the deliveries that failed as records that come back soon.
@@ -231,7 +230,7 @@ func (s *Signer) refuse(ctx context.Context, msg jetstream.Msg, meta *jetstream.
 		s.giveBack(ctx, msg, pauseEvent)
 		return
 	}
-	s.count(ctx, "refused")
+	s.count(ctx, refused)
 	s.done(ctx, msg)
 }
 

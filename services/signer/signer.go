@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
@@ -37,14 +38,27 @@ type Signer struct {
 	tending   *tending
 	ready     atomic.Bool
 	stopping  atomic.Bool
-	working   sync.WaitGroup
+	crew      stream.Crew
 }
 
 type meters struct {
 	events     metric.Int64Counter
 	deliveries metric.Int64Counter
 	signing    metric.Float64Histogram
+	// results holds the ready-made label of every result.
+	results map[result]metric.MeasurementOption
 }
+
+// result is what became of an event or a request, as a metric label.
+type result string
+
+const (
+	signed  result = "signed"  // the event's requests are stored
+	again   result = "again"   // the event goes back
+	refused result = "refused" // the message was no valid event
+	kept    result = "stored"  // the request is in DELIVERIES
+	failed  result = "failed"  // the request is not
+)
 
 // New binds to the streams that `handfast topology apply` has made. The error says what is missing.
 func New(ctx context.Context, config Config, deps Dependencies) (*Signer, error) {
@@ -91,6 +105,10 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Signer, error)
 }
 
 func (s *Signer) instrument(meter metric.Meter) error {
+	s.meters.results = make(map[result]metric.MeasurementOption)
+	for _, r := range []result{signed, again, refused, kept, failed} {
+		s.meters.results[r] = metric.WithAttributeSet(attribute.NewSet(attribute.String("result", string(r))))
+	}
 	var errs [3]error
 	s.meters.events, errs[0] = meter.Int64Counter("handfast.events", metric.WithDescription("Events taken from EVENTS, by result"))
 	s.meters.deliveries, errs[1] = meter.Int64Counter("handfast.deliveries.signed", metric.WithDescription("Requests signed and published, by result"))
@@ -130,7 +148,7 @@ func (s *Signer) Run(ctx context.Context) error {
 	s.ready.Store(false)
 	s.stopping.Store(true)
 	loops.Wait()
-	s.working.Wait()
+	s.crew.Wait()
 	return nil
 }
 
@@ -143,7 +161,7 @@ func (s *Signer) accept(ctx context.Context, msg jetstream.Msg, handle func(cont
 		s.giveBack(ctx, msg, 0)
 		return
 	}
-	s.working.Go(func() {
+	s.crew.Do(func() {
 		defer s.slots.Release(1)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workTime)
 		defer cancel()
