@@ -65,6 +65,10 @@ func drawing() map[string][]string {
 		"services/dispatcher": {"pkg/...", "!pkg/signature/...", "!pkg/receiver/..."},
 		"services/handfast":   {"schemas", "pkg/...", "services/..."},
 
+		"services/handfast/demo":          {"pkg/...", "services/handfast/local"},
+		"services/handfast/listener":      {"pkg/..."},
+		"services/handfast/operator":      {"schemas", "pkg/...", "services/signer"},
+		"services/handfast/table":         {},
 		"services/handfast/connection":    {"pkg/stream"},
 		"services/handfast/configuration": {},
 		"services/handfast/process":       {},
@@ -74,6 +78,7 @@ func drawing() map[string][]string {
 		"tests/kit":         {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/conformance": {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/scenario":    {"schemas", "pkg/...", "services/...", "tests/..."},
+		"tests/story":       {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/system":      {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/bench":       {"schemas", "pkg/...", "services/...", "tests/..."},
 	}
