@@ -1,0 +1,101 @@
+package dispatcher
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/stream"
+)
+
+func message(name string) *held {
+	return &held{signed: stream.Signed{Delivery: delivery.Delivery{Endpoint: endpoint.Key{Tenant: "acme", Name: name}}}}
+}
+
+// fill offers messages of one endpoint until its lane is full, and tells how many it took and its lane.
+func fill(l *lanes, name string, limit int, now time.Time) (taken int, opened *lane) {
+	for taken < l.most+1 && l.offer(message(name), limit, now, func(at *lane) { opened = at }) {
+		taken++
+	}
+	return taken, opened
+}
+
+func TestALaneHoldsWhatItsEndpointCanTakeSoon(t *testing.T) {
+	now := time.Now()
+	key := endpoint.Key{Tenant: "acme", Name: "a"}
+	l := lanes{most: 10_000}
+	unknown, at := fill(&l, "a", 4, now)
+	assert.InDelta(t, 4+int(laneTime*4/firstLatency), unknown, 4, "an endpoint that is not known yet")
+
+	for range 100 {
+		require.NotNil(t, l.next(key, at, time.Millisecond, now))
+	}
+	assert.Greater(t, at.room(now, l.most), 4*unknown, "a fast one may queue more")
+	for range 100 {
+		at.latency += (10*time.Second - at.latency) / 8
+	}
+	assert.Equal(t, 4, at.room(now, l.most), "a slow one no more than it works on")
+}
+
+func TestAHangingLaneGivesItsSlotsBack(t *testing.T) {
+	now := time.Now()
+	l := lanes{most: 10_000}
+	taken, _ := fill(&l, "a", 4, now)
+	assert.Empty(t, l.trim(now), "not at once")
+	later := now.Add(10 * time.Second)
+	assert.Len(t, l.trim(later), taken, "nothing has come back for ten seconds: whatever waits goes")
+	assert.Empty(t, l.trim(later))
+}
+
+func TestALaneGoesWhenItIsEmpty(t *testing.T) {
+	now := time.Now()
+	key := endpoint.Key{Tenant: "acme", Name: "a"}
+	l := lanes{most: 10}
+	var at *lane
+	require.True(t, l.offer(message("a"), 2, now, func(opened *lane) { at = opened }))
+	require.NotNil(t, l.next(key, at, 0, now))
+	assert.Equal(t, 1, l.count())
+	assert.Nil(t, l.next(key, at, time.Millisecond, now))
+	assert.Zero(t, l.count())
+}
+
+func TestALaneWorksWithinItsConcurrency(t *testing.T) {
+	now := time.Now()
+	l := lanes{most: 100}
+	workers := 0
+	for range 10 {
+		l.offer(message("a"), 3, now, func(*lane) { workers++ })
+	}
+	assert.Equal(t, 3, workers)
+}
+
+func TestTheLedgerKnowsWhatIsDone(t *testing.T) {
+	l := newLedger(8)
+	first := delivery.Delivery{ID: "msg_1", Attempt: 1}
+	second := delivery.Delivery{ID: "msg_1", Attempt: 2}
+	assert.Equal(t, fresh, l.begin(first))
+	assert.Equal(t, busy, l.begin(first), "under way")
+	l.end(first, false)
+	assert.Equal(t, fresh, l.begin(first), "given up, so it may begin again")
+	l.end(first, true)
+	assert.Equal(t, finished, l.begin(first))
+	assert.Equal(t, fresh, l.begin(second), "the next attempt is another matter")
+	l.end(second, true)
+	assert.Equal(t, finished, l.begin(first), "an attempt before the last is over, too")
+}
+
+func TestTheLedgerIsBounded(t *testing.T) {
+	l := newLedger(100)
+	for i := range 10_000 {
+		d := delivery.Delivery{ID: delivery.ID(string(rune('a'+i%26)) + time.Duration(i).String()), Attempt: 1}
+		require.Equal(t, fresh, l.begin(d))
+		l.end(d, true)
+		assert.Equal(t, finished, l.begin(d), "the last ones are remembered")
+	}
+	assert.LessOrEqual(t, len(l.young)+len(l.old), 100)
+	assert.Empty(t, l.underway)
+}
