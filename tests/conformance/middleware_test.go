@@ -20,7 +20,7 @@ import (
 func readAll(t *testing.T, r io.Reader) []byte {
 	t.Helper()
 	data, err := io.ReadAll(r)
-	assert.NoError(t, err) //nolint:testifylint // it runs in handlers, where only the test's own goroutine may stop the test
+	assert.NoError(t, err)
 	return data
 }
 

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/handfast/handfast/pkg/delivery"
-	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/receipt"
 	"github.com/handfast/handfast/pkg/stream"
 	"github.com/handfast/handfast/tests/kit"
@@ -50,31 +52,28 @@ type answer struct {
 }
 
 func (a answer) String() string {
-	name := fmt.Sprintf("%d", a.status)
+	words := []string{strconv.Itoa(a.status)}
 	for key, value := range a.header {
-		name += " " + key + " " + value
+		words = append(words, key, value)
 	}
-	if a.page != "" {
-		name += " " + a.page
-	}
-	return name
+	return strings.TrimSpace(strings.Join(append(words, a.page), " "))
 }
 
 func after(value string) map[string]string { return map[string]string{"Retry-After": value} }
 
 func answers() []answer {
 	var all []answer
-	for _, status := range []int{200, 201, 202, 204, 208, 299} {
+	for _, status := range []int{200, 202, 204, 299} {
 		all = append(all, answer{status: status, outcome: delivery.Delivered, next: done})
 	}
 	for _, status := range []int{300, 301, 302, 303, 304, 307, 308} {
 		location := map[string]string{"Location": "https://" + elsewhere + "/hooks"}
 		all = append(all, answer{status: status, header: location, outcome: delivery.Redirected, next: again})
 	}
-	for _, status := range []int{400, 401, 403, 404, 405, 409, 413, 415, 422, 451} {
+	for _, status := range []int{400, 401, 403, 404, 409, 413, 422, 451} {
 		all = append(all, answer{status: status, outcome: delivery.Rejected, next: dead})
 	}
-	for _, status := range []int{408, 425, 500, 501, 502, 503, 504, 507, 599} {
+	for _, status := range []int{408, 425, 500, 502, 503, 504, 599} {
 		all = append(all, answer{status: status, outcome: delivery.Unavailable, next: again})
 	}
 	refused := delivery.ClientCertificateRefused
@@ -92,7 +91,6 @@ func answers() []answer {
 		answer{status: 429, header: after("-5"), outcome: delivery.Throttled, next: again},
 		answer{status: 429, header: after("soon"), outcome: delivery.Throttled, next: again},
 		answer{status: 429, header: after("864000"), outcome: delivery.Throttled, next: again, after: 24 * time.Hour},
-		answer{status: 429, header: after("99999999999999999999"), outcome: delivery.Throttled, next: again, after: 24 * time.Hour},
 		answer{status: 429, header: after("Fri, 31 Dec 1999 23:59:59 GMT"), outcome: delivery.Throttled, next: again},
 		answer{status: 503, header: after("3600"), outcome: delivery.Unavailable, next: again, after: time.Hour},
 		answer{status: 408, header: after("120"), outcome: delivery.Unavailable, next: again, after: 2 * time.Minute},
@@ -135,7 +133,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 				w.Start()
 				w.Pass(time.Second)
 				w.Publish("acme", "com.acme.order.created", `{"order":1}`)
-				w.Pass(time.Minute + 2*a.after)
+				w.Pass(time.Minute + a.after + a.after/10)
 
 				receipts := w.Receipts()
 				require.NotEmpty(t, receipts)
@@ -254,7 +252,8 @@ func TestRetryAfterAsADate(t *testing.T) {
 func TestWhatCountsOnTheSchedule(t *testing.T) {
 	const tries = 5
 	for _, a := range answers() {
-		if a.next != again || len(a.header) > 0 && a.header["Location"] == "" {
+		// One answer of each kind.
+		if a.next != again || a.header["Retry-After"] != "" || !slices.Contains([]int{302, 400, 408, 421, 429, 496, 503}, a.status) {
 			continue
 		}
 		t.Run(a.String(), func(t *testing.T) {
@@ -281,64 +280,5 @@ func TestWhatCountsOnTheSchedule(t *testing.T) {
 				assert.Contains(t, letters[0].Reasons[0], "all 3 attempts are used up")
 			})
 		})
-	}
-}
-
-// TestGoneSwitchesOff answers 503 to one event and 410 to the next. From then on the receiver is left alone, by the
-// retry that was waiting as well, until its document is applied again.
-func TestGoneSwitchesOff(t *testing.T) {
-	kit.Bubble(t, func(t *testing.T) {
-		w := kit.New(t)
-		r := w.Receiver("hooks.example.com", kit.Answer(503, 410, 200))
-		bystander := w.Receiver("other.example.com", kit.Answer(200))
-		document := r.Document("acme", "orders", schedule("10s", "20s"))
-		w.Apply(document)
-		w.Apply(bystander.Document("acme", "bystander"))
-		w.Start()
-		w.Pass(time.Second)
-		w.Publish("acme", "com.acme.order.created", `{"order":1}`)
-		w.Pass(time.Second)
-		w.Publish("acme", "com.acme.order.created", `{"order":2}`)
-		w.Pass(time.Second)
-		require.Len(t, r.Hits(), 2)
-		w.Publish("acme", "com.acme.order.created", `{"order":3}`)
-		w.Pass(5 * time.Minute)
-		assert.Len(t, r.Hits(), 2, "no later event is sent, and no retry")
-		assert.Len(t, bystander.Hits(), 3, "the tenant's other endpoint has them all")
-		judgeGone(t, w, r.Hits())
-
-		w.Apply(document)
-		w.Pass(time.Second)
-		assert.Len(t, r.Hits(), 2, "applying it again sends nothing old by itself")
-		w.Publish("acme", "com.acme.order.created", `{"order":4}`)
-		w.Pass(time.Second)
-		require.Len(t, r.Hits(), 3, "the same document, applied again, switches it on")
-		assert.Contains(t, string(r.Hits()[2].Body), `"order":4`)
-		assert.Zero(t, w.Count(stream.Deliveries))
-		assert.Zero(t, w.Count(stream.Retries))
-	})
-}
-
-// judgeGone finds both deliveries of the endpoint as dead letters: the one that was answered 410, and the one whose
-// retry found the endpoint switched off.
-func judgeGone(t *testing.T, w *kit.World, hits []kit.Hit) {
-	t.Helper()
-	key := endpoint.Key{Tenant: "acme", Name: "orders"}
-	letters := deadLetters(t, w)
-	require.Len(t, letters, 2)
-	for _, letter := range letters {
-		assert.Equal(t, key, endpoint.Key{Tenant: letter.Tenant, Name: letter.Endpoint})
-		require.NotNil(t, letter.Outcome)
-		assert.Equal(t, delivery.Gone, *letter.Outcome)
-		if string(letter.Delivery) == hits[1].Header.Get("webhook-id") {
-			judgeLetter(t, letter, hits[1], delivery.Gone)
-			assert.Contains(t, letter.Reasons[0], "HTTP 410")
-			continue
-		}
-		assert.Equal(t, hits[0].Header.Get("webhook-id"), string(letter.Delivery))
-		body, whole := letter.Body.Bytes()
-		assert.True(t, whole)
-		assert.Equal(t, hits[0].Body, body, "it can be replayed")
-		assert.Contains(t, letter.Reasons[0], "disabled")
 	}
 }
