@@ -112,6 +112,10 @@ func (d *Dispatcher) attempt(ctx context.Context, h *held) {
 	}
 	r.took = time.Since(r.began)
 	d.judge(ctx, span, r)
+	if r.known && r.verdict.Outcome == delivery.Gone {
+		// Known here before it is stored: what is queued behind this one must not be sent any more.
+		d.endpoints.SetStatus(del.Endpoint, endpoint.Status{Disabled: r.goneSince()})
+	}
 	// The lane is free for its next request while this one is settled; the slot is not.
 	d.crew.Do(func() {
 		defer d.release(h)

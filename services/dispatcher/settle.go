@@ -176,7 +176,7 @@ func (d *Dispatcher) receipt(ctx context.Context, r *result, step delivery.Step)
 // applying it again switches it on.
 func (d *Dispatcher) disable(ctx context.Context, r *result) error {
 	key := r.signed.Delivery.Endpoint
-	err := d.catalogue.Disable(ctx, key, endpoint.Disabled{At: time.Now().UTC(), Reason: r.verdict.Detail, Revision: r.to.Revision})
+	err := d.catalogue.Disable(ctx, key, *r.goneSince())
 	if err != nil {
 		return err //nolint:wrapcheck // says what and where already
 	}

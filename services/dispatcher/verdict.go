@@ -53,6 +53,11 @@ func (r *result) fill(target mtls.Target, response *mtls.Response, err error) {
 	}
 }
 
+// goneSince is the status of an endpoint whose receiver wants nothing more, for the document that was in force.
+func (r *result) goneSince() *endpoint.Disabled {
+	return &endpoint.Disabled{At: r.began.Add(r.took).UTC(), Reason: r.verdict.Detail, Revision: r.to.Revision}
+}
+
 func (r *result) failed(f *mtls.Failure) {
 	r.proof, r.handshake, r.reused = f.Proof, f.Handshake, f.Reused
 	r.verdict = delivery.Verdict{Outcome: outcomeOf(f.Kind), Origin: originOf(f.Basis), Detail: f.Detail, Advice: f.Advice}
