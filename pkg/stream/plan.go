@@ -170,7 +170,7 @@ func differences(have, want any) ([]FieldChange, error) {
 
 // defaulted names the settings that a server fills in when they are left open.
 func defaulted(name string) bool {
-	return slices.Contains([]string{"num_replicas", "compression", "max_waiting", "max_ack_pending", "replay_policy", "deliver_policy", "max_deliver", "duplicate_window", "ack_wait"}, name)
+	return slices.Contains([]string{"num_replicas", "compression", "allow_rollup_hdrs", "max_waiting", "max_ack_pending", "replay_policy", "deliver_policy", "max_deliver", "duplicate_window", "ack_wait"}, name)
 }
 
 // fields flattens one level of metadata and leaves out what is zero, so that "not set" and "set to nothing" are the same.

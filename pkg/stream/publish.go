@@ -33,6 +33,7 @@ type Publisher struct {
 
 type future struct {
 	done    chan ack
+	confirm bool // what was published is an acknowledgement, whose answer is empty
 	subject string
 	until   time.Time
 }
@@ -69,17 +70,17 @@ func (p *Publisher) Send(msg *nats.Msg, id string) Pending {
 		}
 		msg.Header[jetstream.MsgIDHeader] = []string{id}
 	}
-	return p.send(msg)
+	return p.send(msg, false)
 }
 
 // Confirm acknowledges a message and asks the broker to say that it has the acknowledgement.
 func (p *Publisher) Confirm(msg jetstream.Msg) Pending {
-	return p.send(&nats.Msg{Subject: msg.Reply(), Data: []byte("+ACK")})
+	return p.send(&nats.Msg{Subject: msg.Reply(), Data: []byte("+ACK")}, true)
 }
 
-func (p *Publisher) send(msg *nats.Msg) Pending {
+func (p *Publisher) send(msg *nats.Msg, confirm bool) Pending {
 	f, _ := p.spare.Get().(*future)
-	f.subject, f.until = msg.Subject, time.Now().Add(ackTimeout)
+	f.subject, f.confirm, f.until = msg.Subject, confirm, time.Now().Add(ackTimeout)
 	p.mu.Lock()
 	p.last++
 	token := p.last
@@ -110,35 +111,78 @@ func (p *Publisher) receive(msg *nats.Msg) {
 		return // not an answer to us
 	}
 	if f := p.take(token); f != nil {
-		f.done <- readAck(msg)
+		f.done <- readAck(msg, f.confirm)
 	}
 }
 
 // ErrNoStream says that no stream takes messages of a subject: the topology is missing, or the broker is not ready.
 var ErrNoStream = errors.New("no stream takes this subject; was `handfast topology apply` run on this NATS server?")
 
-// readAck reads the broker's answer to a publish; an empty one confirms an acknowledgement.
-func readAck(msg *nats.Msg) ack {
+// errForeignAnswer says that somebody answered, but that it was not a stream that has stored the message. Anybody who may
+// subscribe to a subject may answer what is published there.
+var errForeignAnswer = errors.New("the answer does not say that a stream has stored it")
+
+// readAck reads the broker's answer. That to a publish must name the stream that has stored it, because a source is acked
+// on the strength of it; that to an acknowledgement is empty.
+func readAck(msg *nats.Msg, confirm bool) ack {
 	if len(msg.Data) == 0 {
-		if msg.Header.Get("Status") == "503" {
+		switch {
+		case msg.Header.Get("Status") == "503":
 			return ack{err: ErrNoStream}
+		case confirm:
+			return ack{}
 		}
-		return ack{}
-	}
-	if !bytes.Contains(msg.Data, []byte(`"error"`)) {
-		return ack{duplicate: bytes.Contains(msg.Data, []byte(`"duplicate"`))}
+		return ack{err: errForeignAnswer}
 	}
 	var answer struct {
 		Error     *jetstream.APIError `json:"error"`
+		Stream    string              `json:"stream"`
+		Sequence  uint64              `json:"seq"`
 		Duplicate bool                `json:"duplicate"`
 	}
+	if stored, duplicate := plainAck(msg.Data); stored {
+		return ack{duplicate: duplicate}
+	}
 	if err := json.Unmarshal(msg.Data, &answer); err != nil {
-		return ack{err: fmt.Errorf("unreadable answer of the broker: %w", err)}
+		return ack{err: fmt.Errorf("%w: %w", errForeignAnswer, err)}
 	}
-	if answer.Error == nil {
-		return ack{duplicate: answer.Duplicate}
+	switch {
+	case answer.Error != nil:
+		return ack{err: answer.Error}
+	case answer.Stream == "" || answer.Sequence == 0:
+		return ack{err: errForeignAnswer}
 	}
-	return ack{err: answer.Error}
+	return ack{duplicate: answer.Duplicate}
+}
+
+// plainAck knows the one form in which a server of today says that it has stored a message, `{"stream":"NAME","seq":7}`
+// with `,"duplicate": true` perhaps, without the cost of a JSON reader. It says no to everything else.
+func plainAck(data []byte) (stored, duplicate bool) {
+	rest, ok := bytes.CutPrefix(data, []byte(`{"stream":"`))
+	if !ok {
+		return false, false
+	}
+	name, rest, ok := bytes.Cut(rest, []byte(`"`))
+	if !ok || len(name) == 0 || bytes.IndexByte(name, '\\') >= 0 {
+		return false, false
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(`,"seq":`)); !ok {
+		return false, false
+	}
+	digits := 0
+	for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
+		digits++
+	}
+	if digits == 0 || rest[0] == '0' {
+		return false, false
+	}
+	switch string(rest[digits:]) {
+	case "}":
+		return true, false
+	case `,"duplicate": true}`, `,"duplicate":true}`:
+		return true, true
+	}
+	return false, false
 }
 
 // ErrNotAcknowledged says that the broker did not answer in time. Whether it has stored the message is unknown: publish

@@ -1,7 +1,6 @@
 package stream_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -48,7 +47,7 @@ func TestScheduleMessage(t *testing.T) {
 // fired takes n due messages.
 func fired(t *testing.T, b *broker, n int) []jetstream.Msg {
 	t.Helper()
-	batch, err := b.consumer(t, stream.Retries, stream.DueConsumer).Fetch(n, jetstream.FetchMaxWait(time.Hour))
+	batch, err := b.consumer(t, stream.Retries, stream.DueConsumer).Fetch(n, jetstream.FetchMaxWait(24*time.Hour))
 	require.NoError(t, err)
 	var all []jetstream.Msg
 	for msg := range batch.Messages() {
@@ -182,14 +181,4 @@ func ExampleTopology_ScheduleMessage() {
 	// Output:
 	// msg_1.2.0 on retries.at.17.acme.orders.msg_1
 	// [@at 2026-11-24T09:00:05.0000005Z] to [retries.due.17.acme.orders]
-}
-
-// sweep is one sweep of the partition of orders; it fails when it does not end.
-func sweep(t *testing.T, b *broker, topology stream.Topology, now time.Time) int {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	freed, err := topology.Sweep(ctx, b.stream(t, stream.Retries), b.js, 1, now)
-	require.NoError(t, err)
-	return freed
 }

@@ -1,11 +1,14 @@
 package stream_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,6 +24,32 @@ func put(t *testing.T, b *broker, topology stream.Topology, r delivery.Retry, at
 	msg, id, err := topology.ScheduleMessage(r, at, trace)
 	require.NoError(t, err)
 	b.send(t, msg, id)
+}
+
+// bounded lets a sweep publish only so often: one that chases its own tail would never end, and no time would go by.
+type bounded struct {
+	jetstream.JetStream
+
+	left int
+}
+
+var errTooMany = errors.New("the sweep publishes more than there is")
+
+func (b *bounded) PublishMsg(ctx context.Context, msg *nats.Msg, options ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if b.left--; b.left < 0 {
+		return nil, errTooMany
+	}
+	return b.JetStream.PublishMsg(ctx, msg, options...)
+}
+
+// sweep is one sweep of the partition of orders.
+func sweep(t *testing.T, b *broker, topology stream.Topology, now time.Time) int {
+	t.Helper()
+	retries := b.stream(t, stream.Retries)
+	js := &bounded{JetStream: b.js, left: int(retries.CachedInfo().State.Msgs)}
+	freed, err := topology.Sweep(t.Context(), retries, js, 1, now)
+	require.NoError(t, err)
+	return freed
 }
 
 // TestSweepPublishesTheOverdueOnesAgain looks from a moment at which some are overdue, although for the broker they are

@@ -45,6 +45,7 @@ type Dispatcher struct {
 	stopping   atomic.Bool
 	crew       stream.Crew
 	trusts     trusts
+	lanesGauge metric.Registration
 	// life outlives Run's context by the drain; attempts and settlements run under it.
 	life context.Context //nolint:containedctx // one per Run, replaced before any use
 }
@@ -116,11 +117,14 @@ func (d *Dispatcher) instrument(meter metric.Meter) error {
 	d.meters.duration, errs[1] = meter.Float64Histogram("handfast.attempt.duration", metric.WithUnit("s"), metric.WithDescription("Time from sending to the answer"))
 	d.meters.latency, errs[2] = meter.Float64Histogram("handfast.delivery.latency", metric.WithUnit("s"), metric.WithDescription("Time from storing the event to its delivery"))
 	d.meters.repeats, errs[3] = meter.Int64Counter("handfast.repeats", metric.WithDescription("Messages that the broker handed out again and that were not sent again"))
-	_, errs[4] = meter.Int64ObservableGauge("handfast.lanes", metric.WithDescription("Endpoints with deliveries in this dispatcher"),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(d.lanes.count()))
-			return nil
-		}))
+	gauge, err := meter.Int64ObservableGauge("handfast.lanes", metric.WithDescription("Endpoints with deliveries in this dispatcher"))
+	if err != nil {
+		return errors.Join(append(errs[:], err)...)
+	}
+	d.lanesGauge, errs[4] = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(gauge, int64(d.lanes.count()))
+		return nil
+	}, gauge)
 	return errors.Join(errs[:]...)
 }
 
@@ -159,6 +163,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	loops.Wait()
 	d.crew.Wait()
 	d.pool.Close()
+	if err := d.lanesGauge.Unregister(); err != nil {
+		d.logger.WarnContext(ctx, "could not stop counting lanes", slog.Any("error", err))
+	}
 	return nil
 }
 

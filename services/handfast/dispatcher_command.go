@@ -16,6 +16,8 @@ import (
 )
 
 type dispatcherCommand struct {
+	serviceFlags
+
 	ID           string        `env:"HANDFAST_ID" help:"Name of this dispatcher among the others: 1 to 64 letters, digits, '-' or '_', and unique. Without it, the host's name and a random end." name:"id" placeholder:"NAME"`
 	Identity     []string      `env:"HANDFAST_IDENTITY" help:"Client certificate to present, under the name that endpoints use for it: NAME=CERTIFICATE.pem,KEY.pem. Both are read again when they change. Repeat it for several; endpoints that name none use 'default'." placeholder:"NAME=CERT,KEY" sep:";"`
 	Allow        []string      `env:"HANDFAST_ALLOW" help:"Range of addresses, as CIDR, that deliveries may reach although it is private; repeat it for several." placeholder:"CIDR"`
@@ -24,11 +26,10 @@ type dispatcherCommand struct {
 	Lease        time.Duration `default:"10s" env:"HANDFAST_LEASE" help:"How long the other dispatchers count this one in after its last sign of life, 3s to 1m." placeholder:"DURATION"`
 	DrainTimeout time.Duration `default:"20s" env:"HANDFAST_DRAIN_TIMEOUT" help:"How long a stopping dispatcher waits for the answers of receivers, 0s to 5m." placeholder:"DURATION"`
 	HTTP         string        `default:"127.0.0.1:9465" env:"HANDFAST_HTTP" help:"Private address for /healthz, /readyz and /metrics; empty switches it off." name:"http" placeholder:"HOST:PORT"`
-	serviceFlags
 }
 
 // Help is the manual.
-func (dispatcherCommand) Help() string {
+func (*dispatcherCommand) Help() string {
 	return `The dispatcher puts signed requests on connections with mutual TLS, and records what came of each. Any number of
 dispatchers run side by side and share the endpoints among them. It holds client certificates and cannot sign.
 
@@ -95,7 +96,8 @@ func (c *dispatcherCommand) identities(options mtls.FileOptions) (map[string]*mt
 		}
 		source, err := mtls.WatchFiles(name, certificate, key, options)
 		if err != nil {
-			problems = append(problems, err)
+			// Both files in one line, so that each still says whose it is.
+			problems = append(problems, fmt.Errorf("%q: %s", name, strings.ReplaceAll(err.Error(), "\n", "; ")))
 			continue
 		}
 		sources[name] = source

@@ -21,15 +21,16 @@ import (
 
 // serviceFlags are what every service has.
 type serviceFlags struct {
+	connection.Flags
+
 	Config    configuration.File `env:"HANDFAST_CONFIG" help:"YAML file with settings; flags and the environment win over it." placeholder:"FILE"`
 	LogFormat string             `default:"text" env:"HANDFAST_LOG_FORMAT" help:"How log records are written to standard error: text or json." placeholder:"FORMAT"`
 	LogLevel  string             `default:"info" env:"HANDFAST_LOG_LEVEL" help:"The least level that is logged: debug, info, warn or error." placeholder:"LEVEL"`
-	connection.Flags
 }
 
 // problems are those of the flags that every service has, and of its HTTP address.
 func (f *serviceFlags) problems(name, address string) []error {
-	all := f.Flags.Problems()
+	all := f.Problems()
 	if err := new(telemetry.Format).UnmarshalText([]byte(f.LogFormat)); err != nil {
 		all = append(all, fmt.Errorf("--log-format: %w", err))
 	}

@@ -16,15 +16,16 @@ import (
 const masterKeyVariable = "HANDFAST_MASTER_KEY"
 
 type signerCommand struct {
+	serviceFlags
+
 	MasterKeyFile         string   `env:"HANDFAST_MASTER_KEY_FILE" help:"File with the master key that seals the signing keys: 32 bytes as hexadecimal or base64, readable by its owner only. The key itself may stand in HANDFAST_MASTER_KEY instead." placeholder:"FILE"`
 	PreviousMasterKeyFile []string `env:"HANDFAST_PREVIOUS_MASTER_KEY_FILE" help:"File with a master key of before, which only opens; repeat it for several." placeholder:"FILE"`
 	Concurrency           int      `default:"256" env:"HANDFAST_CONCURRENCY" help:"How many events and retries are worked on at a time, 1 to 4096." placeholder:"N"`
 	HTTP                  string   `default:"127.0.0.1:9464" env:"HANDFAST_HTTP" help:"Private address for /healthz, /readyz and /metrics; empty switches it off." name:"http" placeholder:"HOST:PORT"`
-	serviceFlags
 }
 
 // Help is the manual.
-func (signerCommand) Help() string {
+func (*signerCommand) Help() string {
 	return `The signer takes events from NATS, finds the endpoints that want them, signs a request for each, and hands the
 requests to the dispatchers. Any number of signers run side by side. It holds signing keys and never talks to
 receivers.

@@ -73,7 +73,7 @@ func (l *ledger) publish(event string, endpoint int) {
 	l.acked[event] = endpoint
 }
 
-func (l *ledger) blame(format string, args ...any) {
+func (l *ledger) blamef(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wrong = append(l.wrong, fmt.Sprintf(format, args...))
@@ -193,7 +193,7 @@ func (h *hooks) setKeys(t *testing.T, n int, ring []signature.Key) {
 			require.NoError(t, err)
 			h.keys[n].v1 = v1
 		case "v1a":
-			v1a, err := signature.ParsePublic("v1a", key.Public())
+			v1a, err := signature.ParsePublic(key.Public())
 			require.NoError(t, err)
 			h.keys[n].v1a = append(h.keys[n].v1a, v1a)
 		}
@@ -210,7 +210,7 @@ func (h *hooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // the sender was killed in the middle: nothing has arrived
 	}
 	if at, err := h.judge(r, body); err != nil {
-		h.ledger.blame("%s: %v", r.URL.Path, err)
+		h.ledger.blamef("%s: %v", r.URL.Path, err)
 	} else {
 		h.ledger.arrive(at, r.Header.Get("webhook-id"), time.Now())
 	}
@@ -234,7 +234,11 @@ func (h *hooks) judge(r *http.Request, body []byte) (arrival, error) {
 	if _, err := signature.VerifyStandard(r.Header, body, h.keys[n].v1a, time.Now(), 0); err != nil {
 		return arrival{}, fmt.Errorf("v1a: %w", err)
 	}
-	var event struct{ ID, Source, Type string }
+	var event struct {
+		ID     string `json:"id"`
+		Source string `json:"source"`
+		Type   string `json:"type"`
+	}
 	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&event); err != nil {
 		return arrival{}, fmt.Errorf("the body is no event: %w", err)
 	}

@@ -79,7 +79,7 @@ func binary(t *testing.T) string {
 		return own
 	}
 	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "handfast-system-"); built.err != nil {
+		if built.dir, built.err = os.MkdirTemp("", "handfast-system-"); built.err != nil { //nolint:usetesting // all tests use it; TestMain removes it
 			return
 		}
 		// Bounded, because the machine may be busy compiling something else.

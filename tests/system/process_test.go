@@ -64,8 +64,12 @@ func (p *process) kill() {
 	if p.command == nil {
 		return
 	}
-	_ = syscall.Kill(-p.command.Process.Pid, syscall.SIGKILL)
-	<-p.ended
+	select {
+	case <-p.ended: // its number may belong to somebody else by now
+	default:
+		_ = syscall.Kill(-p.command.Process.Pid, syscall.SIGKILL)
+		<-p.ended
+	}
 	p.command = nil
 }
 

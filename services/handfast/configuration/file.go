@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -22,7 +23,7 @@ const maxFile = 1 << 20
 // BeforeResolve reads the file, before the values that flags and environment leave open are filled in. Mistakes go to the
 // reader.
 func (f File) BeforeResolve(r *Reader, ctx *kong.Context, path *kong.Path) error {
-	if !selected(ctx, path.Flag) {
+	if !slices.Contains(flags(ctx), path.Flag) {
 		return nil // the flag of another command, whose variable is the same
 	}
 	name, ok := ctx.FlagValue(path.Flag).(File)
@@ -38,17 +39,8 @@ func (f File) BeforeResolve(r *Reader, ctx *kong.Context, path *kong.Path) error
 	return nil
 }
 
-func selected(ctx *kong.Context, flag *kong.Flag) bool {
-	for _, f := range flags(ctx) {
-		if f == flag {
-			return true
-		}
-	}
-	return false
-}
-
 func readFile(name string) ([]byte, error) {
-	file, err := os.Open(name)
+	file, err := os.Open(name) //nolint:gosec // the operator names it
 	if err != nil {
 		return nil, err //nolint:wrapcheck // names the file and what is wrong
 	}
@@ -72,7 +64,7 @@ func (r *Reader) load(name string, text []byte, ctx *kong.Context) kong.Resolver
 	known := map[string]*kong.Flag{}
 	var names []string
 	for _, flag := range flags(ctx) {
-		if _, config := flag.Target.Interface().(File); !config && flag.Name != "help" {
+		if _, config := reflect.TypeAssert[File](flag.Target); !config && flag.Name != "help" {
 			known[flag.Name] = flag
 			names = append(names, flag.Name)
 		}
@@ -100,7 +92,7 @@ func (r *Reader) load(name string, text []byte, ctx *kong.Context) kong.Resolver
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		value, ok := given[flag.Name]
 		if !ok || known[flag.Name] != flag || environment(flag) != "" {
-			return nil, nil //nolint:nilnil // kong's way to say that the file does not say
+			return nil, nil // kong's way to say that the file does not say
 		}
 		return value, nil
 	})

@@ -33,14 +33,15 @@ func (e *Error) Error() string {
 
 // Reader collects the mistakes of one command line. Use it once.
 type Reader struct {
-	values map[*kong.Value]string // what is wrong with a value
+	values map[*kong.Value]string // what is wrong with a value of a flag or a file
+	resets map[*kong.Value]string // what is wrong with a value of the environment, where neither of them gives one
 	files  []string               // what is wrong with files
 	lines  map[*kong.Value]string // the place of a value that a file has given
 }
 
 // NewReader makes a reader that has read nothing.
 func NewReader() *Reader {
-	return &Reader{values: map[*kong.Value]string{}, lines: map[*kong.Value]string{}}
+	return &Reader{values: map[*kong.Value]string{}, resets: map[*kong.Value]string{}, lines: map[*kong.Value]string{}}
 }
 
 // Options make kong note a wrong value here and go on, instead of stopping at the first.
@@ -70,13 +71,17 @@ func note[T any](r *Reader, parse func(string) (T, error)) kong.Mapper {
 		if err := ctx.Scan.PopValueInto("value", &text); err != nil {
 			return err //nolint:wrapcheck // kong says which flag has no value
 		}
+		// kong gives environment and default straight to the field, after the flags; flags and file to a copy.
+		notes := r.values
+		if target.Addr().Pointer() == ctx.Value.Target.Addr().Pointer() {
+			notes = r.resets
+		}
 		value, err := parse(text)
 		if err != nil {
-			r.values[ctx.Value] = err.Error()
-			return nil
+			notes[ctx.Value] = err.Error()
+			return nil //nolint:nilerr // noted, so that the next mistake is found, too
 		}
-		// A flag overrides what the environment or the default said, mistakes included.
-		delete(r.values, ctx.Value)
+		delete(notes, ctx.Value) // the last one given counts
 		target.Set(reflect.ValueOf(value).Convert(target.Type()))
 		return nil
 	})
@@ -97,12 +102,16 @@ func (r *Reader) Check(parsed *kong.Context) error {
 	places := map[string]string{}
 	for _, flag := range flags(parsed) {
 		places[flag.Name] = r.place(parsed, flag)
-		if mistake, ok := r.values[flag.Value]; ok {
+		notes := r.resets
+		if slices.ContainsFunc(parsed.Path, func(p *kong.Path) bool { return p.Flag == flag }) {
+			notes = r.values
+		}
+		if mistake, ok := notes[flag.Value]; ok {
 			wrong[flag.Name] = true
 			mistakes = append(mistakes, places[flag.Name]+": "+mistake)
 		}
 	}
-	if command, ok := node.Target.Addr().Interface().(Problems); ok {
+	if command, ok := reflect.TypeAssert[Problems](node.Target.Addr()); ok {
 		for _, problem := range command.Problems() {
 			// An error that joins several is several.
 			for line := range strings.SplitSeq(problem.Error(), "\n") {

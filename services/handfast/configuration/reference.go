@@ -2,6 +2,7 @@ package configuration
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -24,7 +25,7 @@ func Reference(model *kong.Application, commands ...string) (string, error) {
 				if flag.Name == "help" {
 					continue
 				}
-				_, config := flag.Target.Interface().(File)
+				_, config := reflect.TypeAssert[File](flag.Target)
 				file = file || config
 				fmt.Fprintf(&b, "| `--%s` | %s | %s | %s |\n", flag.Name, codes(flag.Envs), code(flag.Default), meaning(flag))
 			}

@@ -4,6 +4,6 @@
 //	Connect  a service    waits for NATS for as long as it takes, reconnects for ever, logs what is wrong
 //	Dial     a command    answers at once: connected, or what is wrong and what to do
 //
-// A user's password and keys are read from files, never from flags or the environment, where every process of the
-// machine could see them. It must never print a server's URL with the user information in it.
+// A user's password and keys are read from files, and have no flags, because every process of a machine can read those of
+// the others. NATS allows user information in a URL all the same; it must never be printed.
 package connection

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 )
 
 // Flags say where NATS is and who we are there. At most one of credentials, user and nkey is given.
@@ -60,8 +59,7 @@ func (f *Flags) options() (options []nats.Option, problems []error) {
 func checkServer(server string) error {
 	u, err := url.Parse(server)
 	if err != nil {
-		var parse *url.Error
-		if errors.As(err, &parse) {
+		if parse, ok := errors.AsType[*url.Error](err); ok {
 			err = parse.Err // the rest of the message repeats the URL, a password perhaps included
 		}
 		return fmt.Errorf("not a URL: %w", err)
@@ -130,11 +128,16 @@ func (f *Flags) user(report reporter) []nats.Option {
 	return options
 }
 
+// hasCredentials lets the client library do what it does at a connect.
 func hasCredentials(text []byte) bool {
-	if _, err := nkeys.ParseDecoratedJWT(text); err != nil {
+	var options nats.Options
+	if nats.UserCredentialBytes(text)(&options) != nil {
 		return false
 	}
-	_, err := nkeys.ParseDecoratedUserNKey(text)
+	if _, err := options.UserJWT(); err != nil {
+		return false
+	}
+	_, err := options.SignatureCB([]byte("probe"))
 	return err == nil
 }
 

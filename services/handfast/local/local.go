@@ -2,10 +2,15 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,6 +25,7 @@ import (
 	"github.com/handfast/handfast/pkg/stream/embedded"
 	"github.com/handfast/handfast/pkg/telemetry"
 	"github.com/handfast/handfast/services/dispatcher"
+	"github.com/handfast/handfast/services/handfast/process"
 	"github.com/handfast/handfast/services/signer"
 )
 
@@ -48,16 +54,18 @@ type Deployment struct {
 	NATS     *nats.Conn
 	JS       jetstream.JetStream
 
-	options   Options
-	catalogue *stream.Catalogue
-	keyring   *signer.Keyring
-	signer    *signer.Signer
-	lifecycle lifecycle
+	options    Options
+	catalogue  *stream.Catalogue
+	keyring    *signer.Keyring
+	signer     *signer.Signer
+	dispatcher *dispatcher.Dispatcher
+	metrics    map[string]http.Handler
+	lifecycle  process.Lifecycle
 }
 
 // Start brings everything up and returns when work is being done. When a part fails, those before it are stopped.
 func Start(ctx context.Context, o Options) (*Deployment, error) {
-	d := &Deployment{options: o}
+	d := &Deployment{options: o, metrics: map[string]http.Handler{}}
 	if err := d.start(ctx); err != nil {
 		if stopping := d.Stop(context.WithoutCancel(ctx)); stopping != nil {
 			o.Logger.WarnContext(ctx, "could not stop everything after a failed start", slog.Any("error", stopping))
@@ -69,9 +77,13 @@ func Start(ctx context.Context, o Options) (*Deployment, error) {
 
 func (d *Deployment) start(ctx context.Context) error {
 	if err := os.MkdirAll(d.options.Dir, 0o700); err != nil {
-		return fmt.Errorf("make data directory: %w", err)
+		return notWritable(d.options.Dir, err)
 	}
-	var err error
+	release, err := lock(d.options.Dir)
+	if err != nil {
+		return err
+	}
+	d.lifecycle.Started("lock", func(context.Context) error { return release() })
 	if d.CA, err = openAuthority(d.options.Dir); err != nil {
 		return err
 	}
@@ -87,12 +99,20 @@ func (d *Deployment) start(ctx context.Context) error {
 	return d.startDispatcher(ctx)
 }
 
+// notWritable says what to do about a directory that cannot be used.
+func notWritable(dir string, err error) error {
+	return fmt.Errorf("directory %s cannot be written to; choose another with --dir: %w", dir, err)
+}
+
 func (d *Deployment) startBroker(ctx context.Context) (err error) {
 	d.Broker, err = embedded.Start(embedded.Options{Dir: filepath.Join(d.options.Dir, "nats"), Listen: d.options.Listen})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; another NATS server, or another `handfast dev`, listens there: choose another port with --listen", err)
+	}
 	if err != nil {
 		return err //nolint:wrapcheck // says what and where already
 	}
-	d.lifecycle.started("NATS", func(context.Context) error { d.Broker.Stop(); return nil })
+	d.lifecycle.Started("NATS", func(context.Context) error { d.Broker.Stop(); return nil })
 	if d.NATS, err = d.connect("handfast"); err != nil {
 		return err
 	}
@@ -117,7 +137,15 @@ func (d *Deployment) connect(name string) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what and where already
 	}
-	d.lifecycle.started("connection of "+name, func(context.Context) error { nc.Close(); return nil })
+	d.lifecycle.Started("connection of "+name, func(ctx context.Context) error {
+		defer nc.Close()
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		if err := nc.FlushWithContext(ctx); err != nil {
+			return fmt.Errorf("send the last acknowledgements: %w", err)
+		}
+		return nil
+	})
 	return nc, nil
 }
 
@@ -127,7 +155,8 @@ func (d *Deployment) Telemetry(ctx context.Context, service string) (*telemetry.
 	if err != nil {
 		return nil, fmt.Errorf("telemetry of %s: %w", service, err)
 	}
-	d.lifecycle.started("telemetry of "+service, t.Shutdown)
+	d.metrics[strings.TrimPrefix(service, "handfast-")] = t.Metrics()
+	d.lifecycle.Started("telemetry of "+service, t.Shutdown)
 	return t, nil
 }
 
@@ -146,7 +175,7 @@ func (d *Deployment) startSigner(ctx context.Context) error {
 	if err != nil {
 		return err //nolint:wrapcheck // says what and where already
 	}
-	d.run("signer", d.signer.Run)
+	d.lifecycle.Run("signer", d.signer.Run)
 	return nil
 }
 
@@ -163,7 +192,7 @@ func (d *Deployment) startDispatcher(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("development identity: %w", err)
 	}
-	d.run("identity", identity.Run)
+	d.lifecycle.Run("identity", identity.Run)
 	t, err := d.Telemetry(ctx, "handfast-dispatcher")
 	if err != nil {
 		return err
@@ -173,31 +202,15 @@ func (d *Deployment) startDispatcher(ctx context.Context) error {
 		return err
 	}
 	config := dispatcher.Config{ID: "local", Connections: mtls.Options{Addresses: addresses, UserAgent: "Handfast/" + d.options.Version}}
-	service, err := dispatcher.New(ctx, config, dispatcher.Dependencies{
+	d.dispatcher, err = dispatcher.New(ctx, config, dispatcher.Dependencies{
 		NATS: nc, Identities: map[string]mtls.Source{"default": identity}, Logger: d.options.Logger,
 		TracerProvider: t.TracerProvider(), MeterProvider: t.MeterProvider(),
 	})
 	if err != nil {
 		return err //nolint:wrapcheck // says what and where already
 	}
-	d.run("dispatcher", service.Run)
+	d.lifecycle.Run("dispatcher", d.dispatcher.Run)
 	return nil
-}
-
-// run starts a part that works until its context ends.
-func (d *Deployment) run(name string, run func(context.Context) error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx) }()
-	d.lifecycle.started(name, func(ctx context.Context) error {
-		cancel()
-		select {
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
 }
 
 // stopTime bounds a stop.
@@ -207,7 +220,38 @@ const stopTime = 40 * time.Second
 func (d *Deployment) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
-	return d.lifecycle.stop(ctx)
+	return d.lifecycle.Stop(ctx)
+}
+
+// Ready says what does not work yet; nil when everything does.
+func (d *Deployment) Ready() error {
+	switch {
+	case !d.signer.Ready():
+		return errors.New("the signer is not working")
+	case !d.dispatcher.Ready():
+		return errors.New("the dispatcher is not working")
+	}
+	return nil
+}
+
+// Metrics serves what one service measures: "signer" or "dispatcher".
+func (d *Deployment) Metrics(service string) http.Handler {
+	if handler, ok := d.metrics[service]; ok {
+		return handler
+	}
+	return http.NotFoundHandler()
+}
+
+// CheckListen says what is wrong with an address for the embedded NATS server, before anything is started.
+func CheckListen(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT, for example 127.0.0.1:4222", address)
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return fmt.Errorf("%q is not a loopback address such as 127.0.0.1; this server has no users and must stay on this machine", host)
+	}
+	return nil
 }
 
 // Apply stores an endpoint, waits until it is in force, and returns the verifying side of its keys, for its receiver.

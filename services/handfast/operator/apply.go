@@ -17,7 +17,7 @@ import (
 // again, except to enable an endpoint that its receiver had switched off. An error in the middle leaves those before it
 // stored: they are in the result.
 func (o *Operator) Apply(ctx context.Context, documents []*endpoint.Endpoint, dry bool) ([]Change, error) {
-	kv, err := o.bucket(ctx, stream.EndpointBucket)
+	kv, err := o.documents(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (o *Operator) Delete(ctx context.Context, key endpoint.Key) (Change, error)
 	if err != nil {
 		return Change{}, err
 	}
-	kv, err := o.bucket(ctx, stream.EndpointBucket)
+	kv, err := o.documents(ctx)
 	if err != nil {
 		return Change{}, err
 	}
@@ -161,7 +161,8 @@ func (o *Operator) setPaused(ctx context.Context, held Stored, paused bool) (Cha
 	if err := json.Unmarshal(document, &tree); err != nil {
 		return Change{}, fmt.Errorf("write endpoint %s: %w", held.Key(), err)
 	}
-	if delete(tree, "paused"); paused {
+	delete(tree, "paused")
+	if paused {
 		tree["paused"] = json.RawMessage("true")
 	}
 	if document, err = json.Marshal(tree); err != nil {
@@ -172,7 +173,7 @@ func (o *Operator) setPaused(ctx context.Context, held Stored, paused bool) (Cha
 	if err != nil {
 		return Change{}, fmt.Errorf("endpoint %s: %w", held.Key(), err)
 	}
-	kv, err := o.bucket(ctx, stream.EndpointBucket)
+	kv, err := o.documents(ctx)
 	if err != nil {
 		return Change{}, err
 	}

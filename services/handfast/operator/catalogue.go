@@ -53,7 +53,7 @@ func (s Stored) MarshalJSON() ([]byte, error) {
 // Endpoints returns the endpoints of a tenant, or of all when it is empty, sorted by key. The error may come with a
 // result: then it tells about stored documents that cannot be read.
 func (o *Operator) Endpoints(ctx context.Context, tenant string) ([]Stored, error) {
-	kv, err := o.bucket(ctx, stream.EndpointBucket)
+	kv, err := o.documents(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (o *Operator) waiting(ctx context.Context, key endpoint.Key) (map[endpoint.
 
 // Endpoint returns one endpoint, or a [NotFoundError] that names those that exist.
 func (o *Operator) Endpoint(ctx context.Context, key endpoint.Key) (Stored, error) {
-	kv, err := o.bucket(ctx, stream.EndpointBucket)
+	kv, err := o.documents(ctx)
 	if err != nil {
 		return Stored{}, err
 	}

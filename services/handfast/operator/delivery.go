@@ -72,7 +72,7 @@ type Shown struct {
 }
 
 // last is the number of the last attempt that was made, or that stands in the dead letter.
-func (s Shown) last() int {
+func (s *Shown) last() int {
 	n := 0
 	if len(s.Attempts) > 0 {
 		n = s.Attempts[len(s.Attempts)-1].Attempt
@@ -168,7 +168,12 @@ const skew = time.Minute
 
 // fill reads the attempts, the dead letter and the place.
 func (o *Operator) fill(ctx context.Context, shown *Shown, first time.Time) error {
-	all, err := o.attempts(ctx, shown.key, map[delivery.ID]struct{}{shown.Delivery: {}}, first.Add(-skew))
+	ids := map[delivery.ID]struct{}{shown.Delivery: {}}
+	all, err := o.attempts(ctx, shown.key, ids, first.Add(-skew))
+	if list := all[shown.Delivery]; err == nil && (len(list) == 0 || list[0].Attempt > 1) {
+		// The time of a delivery whose payload travels along counts from its replay: look further back.
+		all, err = o.attempts(ctx, shown.key, ids, time.Time{})
+	}
 	if err != nil {
 		return err
 	}
@@ -255,35 +260,55 @@ func (o *Operator) parked(ctx context.Context, shown *Shown) (found bool, err er
 // delivery that stands nowhere else is taken for one of them.
 const inFlight = 256
 
+// ended looks for the delivery where it is for a moment only, and concludes.
 func (o *Operator) ended(ctx context.Context, shown *Shown) error {
-	s, err := o.stream(ctx, stream.Deliveries)
-	if err != nil {
-		return err
+	underway := func(raw *jetstream.RawStreamMsg) bool {
+		signed, err := stream.ParseSigned(raw.Subject, raw.Header, raw.Data)
+		// A request of an attempt that has a receipt waits only for its ack.
+		return err == nil && signed.Delivery.ID == shown.Delivery && signed.Delivery.Attempt > shown.made()
 	}
-	subject, sequence := stream.DeliverySubject(shown.key, o.topology.Partitions), uint64(1)
-	for range inFlight {
-		raw, found, err := next(ctx, s, subject, sequence)
-		if err != nil {
+	due := func(raw *jetstream.RawStreamMsg) bool {
+		record, err := delivery.ParseRetry(raw.Data)
+		return err == nil && record.Delivery == shown.Delivery && record.Attempt > shown.made()
+	}
+	shown.Place = Sending
+	for _, look := range []struct {
+		stream, subject string
+		at              func(*jetstream.RawStreamMsg) bool
+	}{
+		{stream.Retries, stream.DueSubject(shown.key, o.topology.Partitions), due},
+		{stream.Deliveries, stream.DeliverySubject(shown.key, o.topology.Partitions), underway},
+	} {
+		if found, err := o.look(ctx, look.stream, look.subject, look.at); err != nil || found {
 			return err
 		}
-		if !found {
-			break
-		}
-		if signed, err := stream.ParseSigned(raw.Subject, raw.Header, raw.Data); err == nil && signed.Delivery.ID == shown.Delivery {
-			// A request of an attempt that has a receipt waits only for its ack.
-			if signed.Delivery.Attempt > shown.made() {
-				shown.Place = Sending
-				return nil
-			}
-		}
-		sequence = raw.Sequence + 1
 	}
 	shown.Place = shown.conclude()
 	return nil
 }
 
+// look asks about the first messages on a subject.
+func (o *Operator) look(ctx context.Context, name, subject string, at func(*jetstream.RawStreamMsg) bool) (bool, error) {
+	s, err := o.stream(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	sequence := uint64(1)
+	for range inFlight {
+		raw, found, err := next(ctx, s, subject, sequence)
+		if err != nil || !found {
+			return false, err
+		}
+		if at(raw) {
+			return true, nil
+		}
+		sequence = raw.Sequence + 1
+	}
+	return false, nil
+}
+
 // made is the last attempt that has a receipt.
-func (s Shown) made() int {
+func (s *Shown) made() int {
 	if len(s.Attempts) == 0 {
 		return 0
 	}
@@ -291,7 +316,7 @@ func (s Shown) made() int {
 }
 
 // conclude judges a delivery that stands in no queue.
-func (s Shown) conclude() string {
+func (s *Shown) conclude() string {
 	if len(s.Attempts) > 0 {
 		switch newest := s.Attempts[len(s.Attempts)-1]; {
 		case newest.Outcome == delivery.Delivered:
@@ -307,7 +332,7 @@ func (s Shown) conclude() string {
 	return Sending
 }
 
-func (s Shown) words() string {
+func (s *Shown) words() string {
 	switch s.Place {
 	case Delivered:
 		newest := s.Attempts[len(s.Attempts)-1]

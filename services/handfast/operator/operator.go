@@ -13,10 +13,14 @@ import (
 	"github.com/handfast/handfast/pkg/stream"
 )
 
-// Operator acts for a person on one NATS server. It holds no state of its own.
+// Operator acts for a person on one NATS server. It holds nothing but the connection.
 type Operator struct {
 	js       jetstream.JetStream
 	topology stream.Topology
+
+	// Trouble, when set, is told what interrupts something that is followed; it goes on by itself. It may be called by
+	// several goroutines.
+	Trouble func(error)
 }
 
 // New makes an Operator on an open connection.
@@ -50,12 +54,13 @@ func (o *Operator) stream(ctx context.Context, name string) (jetstream.Stream, e
 	return s, nil
 }
 
-func (o *Operator) bucket(ctx context.Context, name string) (jetstream.KeyValue, error) {
+// documents is the bucket of endpoints.
+func (o *Operator) documents(ctx context.Context) (jetstream.KeyValue, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	kv, err := o.js.KeyValue(ctx, name)
+	kv, err := o.js.KeyValue(ctx, stream.EndpointBucket)
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", name, explain(err))
+		return nil, fmt.Errorf("open bucket %s: %w", stream.EndpointBucket, explain(err))
 	}
 	return kv, nil
 }
@@ -95,10 +100,10 @@ func orAny(token string) string {
 	return token
 }
 
-// Hint ends a sentence about an endpoint that does not exist.
+// missing says that there is no such endpoint, and which there are.
 func (o *Operator) missing(ctx context.Context, key endpoint.Key) error {
 	err := &NotFoundError{What: "there is no endpoint " + key.String()}
-	known, _ := o.Endpoints(ctx, key.Tenant) //nolint:errcheck // only makes the words better
+	known, _ := o.Endpoints(ctx, key.Tenant) // it only makes the words better
 	if len(known) == 0 {
 		err.Hint = "tenant " + key.Tenant + " has none; `handfast endpoint list` shows all, and `handfast endpoint apply -f FILE` makes one"
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -66,7 +67,7 @@ func (o *Operator) Publish(ctx context.Context, tenant string, e cloudevents.Eve
 		return Published{}, explain(err)
 	}
 	// Receipts are looked for from when the event was stored, which for a duplicate is a while ago.
-	p.stored = time.Now()
+	p.stored = time.Now().Add(-skew)
 	if _, raw, _, err := o.event(ctx, p.Sequence); err == nil && raw != nil {
 		p.stored = raw.Time
 	}
@@ -146,10 +147,10 @@ func (o *Operator) Await(ctx context.Context, p Published, each func(Progress) e
 	defer cancel()
 	readers.Go(func() {
 		subjects := Filter{Endpoint: endpoint.Key{Tenant: p.Tenant}}.subjects()
-		ended <- o.follow(reading, stream.Receipts, subjects, from{time: p.stored.Add(-skew)}, w.receipt)
+		ended <- o.follow(reading, stream.Receipts, subjects, from{time: p.stored}, w.receipt)
 	})
 	readers.Go(func() {
-		ended <- o.follow(reading, stream.DeadLetters, []string{"deadletters." + p.Tenant + ".*.*"}, from{time: p.stored.Add(-skew)}, w.letter(reading, p.stored))
+		ended <- o.follow(reading, stream.DeadLetters, []string{"deadletters." + p.Tenant + ".*.*"}, from{time: p.stored}, w.letter(reading, p.stored))
 	})
 	err := <-ended
 	switch {
@@ -174,12 +175,7 @@ type waiter struct {
 func (w *waiter) left() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var names []string
-	for _, name := range w.open {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Values(w.open))
 }
 
 func (w *waiter) receipt(m message) error {

@@ -130,12 +130,12 @@ func (o *Operator) attempts(ctx context.Context, key endpoint.Key, ids map[deliv
 // their id is the last token of their subject.
 func (o *Operator) DeadLetters(ctx context.Context, f Filter) ([]Letter, error) {
 	subject := "deadletters." + orAny(f.Endpoint.Tenant) + "." + orAny(f.Endpoint.Name) + "."
-	subjects := []string{subject + "*"}
-	if len(f.Deliveries) > 0 {
-		subjects = nil
-		for _, id := range f.Deliveries {
-			subjects = append(subjects, subject+string(id))
-		}
+	subjects := make([]string, 0, len(f.Deliveries)+1)
+	for _, id := range f.Deliveries {
+		subjects = append(subjects, subject+string(id))
+	}
+	if len(f.Deliveries) == 0 {
+		subjects = append(subjects, subject+"*")
 	}
 	var all []Letter
 	err := o.backwards(ctx, stream.DeadLetters, subjects, f.Since, func(m message) error {

@@ -95,21 +95,7 @@ func (o *Operator) Replay(ctx context.Context, chosen []Chosen, each func(Replay
 	if len(chosen) == 0 {
 		return nil
 	}
-	ids, since := make(map[delivery.ID]struct{}, len(chosen)), time.Now()
-	common := chosen[0].Endpoint
-	for _, c := range chosen {
-		ids[c.ID] = struct{}{}
-		if c.First.Before(since) {
-			since = c.First
-		}
-		if c.Endpoint.Tenant != common.Tenant {
-			common = endpoint.Key{}
-		}
-		if c.Endpoint != common {
-			common.Name = ""
-		}
-	}
-	attempts, err := o.attempts(ctx, common, ids, since.Add(-skew))
+	attempts, err := o.attemptsOf(ctx, chosen)
 	if err != nil {
 		return err
 	}
@@ -124,6 +110,44 @@ func (o *Operator) Replay(ctx context.Context, chosen []Chosen, each func(Replay
 		}
 	}
 	return nil
+}
+
+// attemptsOf reads, in one pass, what was tried since the earliest of their events was stored.
+func (o *Operator) attemptsOf(ctx context.Context, chosen []Chosen) (map[delivery.ID][]receipt.Receipt, error) {
+	ids, since := make(map[delivery.ID]struct{}, len(chosen)), time.Now()
+	common := chosen[0].Endpoint
+	for _, c := range chosen {
+		ids[c.ID] = struct{}{}
+		if c.First.Before(since) {
+			since = c.First
+		}
+		if c.Endpoint.Tenant != common.Tenant {
+			common = endpoint.Key{}
+		}
+		if c.Endpoint != common {
+			common.Name = ""
+		}
+	}
+	return o.attempts(ctx, common, ids, since.Add(-skew))
+}
+
+// Since tells the newest attempt that was made after each of these dead letters, by the letter's id. A letter that has
+// not been replayed is not in it.
+func (o *Operator) Since(ctx context.Context, letters []Letter) (map[string]receipt.Receipt, error) {
+	if len(letters) == 0 {
+		return nil, nil //nolint:nilnil // an empty map to read from
+	}
+	attempts, err := o.attemptsOf(ctx, ChooseLetters(letters))
+	if err != nil {
+		return nil, err
+	}
+	after := make(map[string]receipt.Receipt)
+	for _, l := range letters {
+		if list := attempts[delivery.ID(l.ID)]; len(list) > 0 && list[len(list)-1].Attempt > l.Attempt {
+			after[l.ID] = list[len(list)-1]
+		}
+	}
+	return after, nil
 }
 
 func refused(format string, args ...any) Replay {
@@ -152,8 +176,7 @@ func (o *Operator) replay(ctx context.Context, c Chosen, attempts []receipt.Rece
 		return Replay{Result: Underway, Note: shown.Words}, nil
 	}
 	record, trace, err := o.record(ctx, shown)
-	var gone *goneError
-	if errors.As(err, &gone) {
+	if gone, ok := errors.AsType[*goneError](err); ok {
 		return refused("%s", gone.reason), nil
 	}
 	if err != nil {
@@ -253,7 +276,7 @@ func (o *Operator) event(ctx context.Context, sequence uint64) (e event.Event, r
 		return event.Event{}, nil, false, fmt.Errorf("read event %d: %w", sequence, explain(err))
 	}
 	if e, err = event.Parse(raw.Subject, raw.Header, raw.Data); err != nil {
-		return event.Event{}, raw, false, nil //nolint:nilerr // it was refused, so that nothing was delivered of it
+		return event.Event{}, raw, false, nil // it was refused, so that nothing was delivered of it
 	}
 	return e, raw, true, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,7 +27,7 @@ var errEnough = errors.New("enough")
 type from struct {
 	sequence uint64
 	time     time.Time
-	// now means: only what comes from now on.
+	// now means, to follow: only what comes from now on.
 	now bool
 }
 
@@ -46,6 +47,14 @@ func (o *Operator) scan(ctx context.Context, name string, subjects []string, beg
 // follow is scan that goes on with what comes, until ctx ends or take wants no more. When the connection is lost it goes
 // on behind the last message it saw.
 func (o *Operator) follow(ctx context.Context, name string, subjects []string, begin from, take func(message) error) error {
+	if begin.now {
+		s, err := o.stream(ctx, name)
+		if err != nil {
+			return err
+		}
+		// A number, so that what comes while the connection is down is not missed.
+		begin = from{sequence: s.CachedInfo().State.LastSeq + 1}
+	}
 	for {
 		last := uint64(0)
 		err := o.consume(ctx, name, subjects, begin, true, func(m message) error {
@@ -57,6 +66,9 @@ func (o *Operator) follow(ctx context.Context, name string, subjects []string, b
 			return err
 		case last > 0:
 			begin = from{sequence: last + 1}
+		}
+		if o.Trouble != nil {
+			o.Trouble(err)
 		}
 		select {
 		case <-time.After(time.Second):
@@ -97,7 +109,7 @@ func (o *Operator) consume(ctx context.Context, name string, subjects []string, 
 func (o *Operator) forget(ctx context.Context, name, consumer string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_ = o.js.DeleteConsumer(ctx, name, consumer) //nolint:errcheck // it goes by itself after idleTime
+	_ = o.js.DeleteConsumer(ctx, name, consumer) // it goes by itself after idleTime
 }
 
 func (o *Operator) fetch(ctx context.Context, consumer jetstream.Consumer, live bool, take func(message) error) (n int, left uint64, err error) {
@@ -145,8 +157,6 @@ func (o *Operator) reader(ctx context.Context, name string, subjects []string, b
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 	}
 	switch {
-	case begin.now:
-		config.DeliverPolicy = jetstream.DeliverNewPolicy
 	case begin.sequence > 0:
 		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, begin.sequence
 	case !begin.time.IsZero():
@@ -180,8 +190,8 @@ func (o *Operator) backwards(ctx context.Context, name string, subjects []string
 		if err != nil {
 			return err
 		}
-		for i := len(block) - 1; i >= 0; i-- {
-			if err := take(block[i]); errors.Is(err, errEnough) {
+		for _, m := range slices.Backward(block) {
+			if err := take(m); errors.Is(err, errEnough) {
 				return nil
 			} else if err != nil {
 				return err

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/signature"
+	"github.com/handfast/handfast/services/handfast/connection"
+	"github.com/handfast/handfast/services/handfast/operator"
+	"github.com/handfast/handfast/services/handfast/table"
+)
+
+type keyCommand struct {
+	Show keyShowCommand `cmd:"" help:"Show an endpoint's signing keys: what its receiver needs."`
+}
+
+// masterFlags say which master key opens the signing keys.
+type masterFlags struct {
+	MasterKeyFile string `env:"HANDFAST_MASTER_KEY_FILE" help:"File with the master key that the signers use; without it, ./.handfast/master.key of 'handfast dev' when it exists." placeholder:"FILE"`
+}
+
+// vault opens. dir is where development keeps its own.
+func (f masterFlags) vault(dir string) (signature.Vault, error) {
+	name := f.MasterKeyFile
+	if name == "" {
+		name = filepath.Join(dir, "master.key")
+		if _, err := os.Stat(name); err != nil {
+			return signature.Vault{}, errors.New("signing keys are sealed, and no master key was given to open them; name its file with --master-key-file or HANDFAST_MASTER_KEY_FILE")
+		}
+	}
+	key, err := signature.LoadMasterKey(name)
+	if err != nil {
+		return signature.Vault{}, fmt.Errorf("--master-key-file: %w", err)
+	}
+	return signature.Vault{Current: key}, nil
+}
+
+type keyShowCommand struct {
+	masterFlags
+	connection.Flags
+
+	Endpoint endpointName `arg:"" help:"The endpoint." placeholder:"TENANT/NAME"`
+	Reveal   bool         `help:"Show shared secrets (whsec_…), too. Whoever sees one can sign in our name."`
+	JSON     bool         `help:"Print one JSON object per key." name:"json"`
+}
+
+// Help is the manual.
+func (*keyShowCommand) Help() string {
+	return `A receiver verifies with whpk_… (scheme v1a, a public key), or with whsec_… (scheme v1, a secret that both sides share), by any
+library of Standard Webhooks. Every active or retiring key signs each request, so one of them is enough.
+
+  handfast key show acme/orders             # public keys
+  handfast key show acme/orders --reveal    # and the secrets, for the receiver's configuration`
+}
+
+// shownKey is a key as --json prints it.
+type shownKey struct {
+	Endpoint string     `json:"endpoint"`
+	ID       string     `json:"id"`
+	Scheme   string     `json:"scheme"`
+	State    string     `json:"state"`
+	Created  time.Time  `json:"created,omitzero"`
+	NotAfter *time.Time `json:"not_after,omitempty"`
+	Public   string     `json:"public,omitempty"`
+	Secret   string     `json:"secret,omitempty"`
+}
+
+func show(to endpoint.Key, k signature.Key, reveal bool) shownKey {
+	shown := shownKey{Endpoint: to.String(), ID: k.ID, Scheme: k.Scheme, State: k.State.String(), Created: k.Created.UTC(), Public: k.Public()}
+	if !k.NotAfter.IsZero() {
+		end := k.NotAfter.UTC()
+		shown.NotAfter = &end
+	}
+	if reveal && shown.Public == "" {
+		// Of a key pair the receiver needs the public half, and nobody the other.
+		shown.Secret = k.Reveal()
+	}
+	return shown
+}
+
+// Run opens and prints.
+func (c *keyShowCommand) Run(ctx context.Context, s streams) error {
+	vault, err := c.vault(".handfast")
+	if err != nil {
+		return err
+	}
+	return operate(ctx, s, &c.Flags, "key", func(o *operator.Operator) error {
+		ring, err := o.Keys(ctx, c.Endpoint.Key, vault)
+		if err != nil {
+			return err //nolint:wrapcheck // says what and what to do
+		}
+		t := newTable(table.Column{Name: "ID", Whole: true}, table.Column{Name: "SCHEME"}, table.Column{Name: "STATE"},
+			table.Column{Name: "CREATED", Whole: true}, table.Column{Name: "KEY", Whole: true})
+		hidden := 0
+		for _, k := range ring.Keys() {
+			shown := show(c.Endpoint.Key, k, c.Reveal)
+			if c.JSON {
+				if err := writeJSON(s.out, shown); err != nil {
+					return err
+				}
+				continue
+			}
+			text := shown.Public + shown.Secret
+			if text == "" {
+				text = "whsec_… (hidden)"
+				hidden++
+			}
+			t.Row(shown.ID, shown.Scheme, shown.State, stamp(shown.Created), text)
+		}
+		if c.JSON {
+			return nil
+		}
+		if hidden > 0 {
+			defer s.hintf("--reveal shows what is hidden: whoever sees it can sign in our name.")
+		}
+		return t.Write(s.out) //nolint:wrapcheck // says what already
+	})
+}

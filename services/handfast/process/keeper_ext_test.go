@@ -1,0 +1,134 @@
+package process_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/handfast/handfast/pkg/stream/embedded"
+	"github.com/handfast/handfast/services/handfast/process"
+)
+
+// work is a service that does nothing, and knows whether it runs.
+type work struct {
+	running atomic.Bool
+	result  chan error
+}
+
+func (w *work) Ready() bool { return w.running.Load() }
+
+func (w *work) Run(ctx context.Context) error {
+	w.running.Store(true)
+	defer w.running.Store(false)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-w.result:
+		return err
+	}
+}
+
+const deadline = 20 * time.Second
+
+func eventually(t *testing.T, condition func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, condition, deadline, 5*time.Millisecond, what)
+}
+
+func connect(t *testing.T) (*nats.Conn, *embedded.Server) {
+	t.Helper()
+	server, err := embedded.Start(embedded.Options{Dir: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	nc, err := nats.Connect("", server.Option(), nats.MaxReconnects(-1))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	return nc, server
+}
+
+func run(t *testing.T, k *process.Keeper) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	ended := make(chan error, 1)
+	go func() { ended <- k.Run(ctx) }()
+	return func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+func TestKeeperWaitsForWhatIsMissingAndStartsAgain(t *testing.T) {
+	nc, _ := connect(t)
+	var missing atomic.Bool
+	missing.Store(true)
+	gone := errors.New("there are no streams")
+	var started atomic.Int32
+	look := func(context.Context) error {
+		if missing.Load() {
+			return gone
+		}
+		return nil
+	}
+	k := &process.Keeper{
+		NATS: nc, Servers: "nats://test", Logger: slog.New(slog.DiscardHandler), Pause: time.Millisecond, Interval: time.Millisecond,
+		Start: func(ctx context.Context) (process.Work, error) {
+			if err := look(ctx); err != nil {
+				return nil, err
+			}
+			started.Add(1)
+			return &work{}, nil
+		},
+		Probe: look,
+	}
+	require.EqualError(t, k.Ready(), "starting")
+	stop := run(t, k)
+	eventually(t, func() bool { return errors.Is(k.Ready(), gone) }, "says what is missing")
+
+	missing.Store(false)
+	eventually(t, func() bool { return k.Ready() == nil }, "starts when it is there")
+	missing.Store(true)
+	eventually(t, func() bool { return errors.Is(k.Ready(), gone) }, "stops when it goes")
+	missing.Store(false)
+	eventually(t, func() bool { return k.Ready() == nil && started.Load() == 2 }, "starts again")
+
+	require.NoError(t, stop())
+	require.EqualError(t, k.Ready(), "stopping")
+}
+
+func TestKeeperIsNotReadyWhileNATSIsAwayAndKeepsTheWork(t *testing.T) {
+	nc, server := connect(t)
+	w := &work{}
+	k := &process.Keeper{
+		NATS: nc, Servers: "nats://test", Logger: slog.New(slog.DiscardHandler), Pause: time.Millisecond, Interval: time.Millisecond,
+		Start: func(context.Context) (process.Work, error) { return w, nil },
+		Probe: func(context.Context) error { return nil },
+	}
+	stop := run(t, k)
+	eventually(t, func() bool { return k.Ready() == nil }, "works")
+	server.Stop()
+	eventually(t, func() bool { return !nc.IsConnected() }, "the connection is lost")
+	require.ErrorContains(t, k.Ready(), "no connection to NATS at nats://test")
+	assert.True(t, w.Ready(), "the work waits for the server; it is not stopped")
+	require.NoError(t, stop())
+}
+
+func TestKeeperTellsOfWorkThatFailed(t *testing.T) {
+	nc, _ := connect(t)
+	w := &work{result: make(chan error, 1)}
+	k := &process.Keeper{
+		NATS: nc, Servers: "nats://test", Logger: slog.New(slog.DiscardHandler),
+		Start: func(context.Context) (process.Work, error) { return w, nil },
+		Probe: func(context.Context) error { return nil },
+	}
+	broken := errors.New("broken")
+	w.result <- broken
+	require.ErrorIs(t, k.Run(t.Context()), broken)
+}
