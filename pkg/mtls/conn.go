@@ -16,7 +16,7 @@ const (
 	keptBody = 4 << 10
 	// drainedBody is how much of a response body is read to save the connection; a longer one costs the connection.
 	drainedBody = 256 << 10
-	// maxHeader bounds status line and fields, each interim response included.
+	// maxHeader bounds status line and fields, counted for each response on its own.
 	maxHeader = 64 << 10
 	// maxInterim bounds the 1xx answers before the final one.
 	maxInterim = 5
@@ -24,15 +24,24 @@ const (
 	lastWord = 250 * time.Millisecond
 )
 
-// errAnotherConnection says that the same request may go on another connection at once: this one was closed between two
-// requests before a byte of an answer, or the receiver dislikes expectations.
-var errAnotherConnection = errors.New("the request may go on another connection")
+// again is an exchange that may be repeated at once: a kept connection had been closed before a byte of an answer, or
+// the receiver says that it has not looked at the request.
+type again struct {
+	fresh   bool     // only a new connection will do
+	failure *Failure // what to report when there were too many
+}
+
+// Error is the failure's.
+func (a *again) Error() string { return a.failure.Error() }
+
+// Unwrap gives the failure.
+func (a *again) Unwrap() error { return a.failure }
 
 // connection is one authenticated connection, in either protocol.
 type connection interface {
-	// exchange sends one request. The error is errAnotherConnection or a *Failure.
+	// exchange sends one request. The error is an *again or a *Failure.
 	exchange(ctx context.Context, r *Request, span trace.SpanContext) (*Response, error)
-	// usable reports whether another request may be sent; it may look at the socket.
+	// usable reports whether another request may be sent; it looks at the connection, without waiting.
 	usable(now time.Time) bool
 	close()
 }
@@ -41,6 +50,8 @@ type connection interface {
 type manners struct {
 	// silent: the receiver let a first request with Expect: 100-continue wait for nothing, or refused to expect.
 	silent atomic.Bool
+	// accepted: the receiver has answered a request under this identity.
+	accepted atomic.Bool
 }
 
 // firstWait is how long the first request on a connection holds its body back. A refusal takes one round trip after
@@ -52,10 +63,13 @@ func firstWait(m *manners, p *Proof, configured time.Duration) (wait time.Durati
 	return min(configured, max(4*p.Handshake, 20*time.Millisecond)), false
 }
 
-// exchangeFailure judges an error between the handshake and the end of the response.
+// exchangeFailure judges an error between the handshake and the end of the response. proven says that the receiver has
+// shown to accept our certificate.
 func exchangeFailure(t Target, c *secureConn, err error, proven, sent bool) *Failure {
 	cause := err
-	if first := c.firstReadError(); first != nil {
+	var broken *protocolError
+	told := errors.As(err, &broken) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	if first := c.firstReadError(); first != nil && (!told || remoteAlert(first) != "") {
 		cause = first
 	}
 	f := judge(t, c.proof, cause, proven)
@@ -66,29 +80,41 @@ func exchangeFailure(t Target, c *secureConn, err error, proven, sent bool) *Fai
 func judge(t Target, p *Proof, cause error, proven bool) *Failure {
 	var broken *protocolError
 	alert := remoteAlert(cause)
+	lost := &Failure{Kind: ConnectionLost, Basis: Said, Proof: p, cause: cause}
+	words, said, stream := streamWords(cause)
 	switch {
 	case alert != "":
 		return alertFailure(t, p, alert, cause)
-	case isTimeout(cause), errors.Is(cause, context.DeadlineExceeded), errors.Is(cause, context.Canceled):
+	case errors.Is(cause, context.Canceled):
+		return &Failure{
+			Kind: TimedOut, Basis: Ours, Proof: p, cause: cause,
+			Detail: "the request to " + t.Authority + " was given up on this side before there was an answer",
+			Advice: "A dispatcher that is stopping looks like this; the delivery is tried again",
+		}
+	case isTimeout(cause), errors.Is(cause, context.DeadlineExceeded):
 		return &Failure{
 			Kind: TimedOut, Basis: Ours, Proof: p, cause: cause,
 			Detail: t.Authority + " did not answer within the endpoint's timeout",
 			Advice: "The receiver should answer 2xx as soon as it has stored the message, and work on it afterwards",
 		}
 	case errors.As(cause, &broken):
-		return &Failure{
-			Kind: ConnectionLost, Basis: Said, Proof: p, cause: cause,
-			Detail: t.Authority + " sent something that is not a valid HTTP response: " + broken.Error(),
-			Advice: "Check what listens on that port",
+		lost.Detail = t.Authority + " sent something that is not a valid HTTP response: " + broken.Error()
+		lost.Advice = "Check what listens on that port"
+		return lost
+	case stream:
+		if !said {
+			lost.Basis = Inferred
 		}
+		lost.Detail = t.Authority + " " + words
+		lost.Advice = "The receiver's log says why; it will see the same webhook-id again"
+		return lost
 	case !proven && p.Client != nil:
 		return cutFailure(t, p, cause)
 	default:
-		return &Failure{
-			Kind: ConnectionLost, Basis: Inferred, Proof: p, cause: cause,
-			Detail: "the connection to " + t.Authority + " ended before a complete answer",
-			Advice: "The receiver may have taken the message; it will see the same webhook-id again",
-		}
+		lost.Basis = Inferred
+		lost.Detail = "the connection to " + t.Authority + " ended before a complete answer"
+		lost.Advice = "The receiver may have taken the message; it will see the same webhook-id again"
+		return lost
 	}
 }
 

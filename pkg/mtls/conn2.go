@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,92 +14,124 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// http2conn is a connection that speaks HTTP/2 (RFC 9113), shared by many requests at a time.
+// http2conn is a connection that speaks HTTP/2 (RFC 9113), shared by many requests at a time. It is born proven: the
+// receiver has answered a ping, which no receiver does whose TLS refuses our certificate. So nothing is held back.
 type http2conn struct {
 	secure  *secureConn
 	client  *http2.ClientConn
 	target  *Target
 	options *Options
-	manners *manners
-	proven  atomic.Bool
 	carried atomic.Bool
+	max     int // requests at a time, as the receiver said at the beginning
+	// doubtful: a request has timed out, and a ping is on its way to find out whether that was the connection's fault.
+	doubtful atomic.Bool
+	settled  func() // tells the destination that the doubt is over
+
+	// Guarded by the destination. The transport has numbers of its own, but a look at them waits for a peer that does
+	// not read, and a reservation there cannot be given back.
+	streams int
+	expires time.Time
 }
 
-// newHTTP2 starts the protocol and waits for the answer to a ping. That answer cannot come from a receiver that refuses
-// our certificate by TLS, so such a refusal is attributed before any request exists.
-func newHTTP2(ctx context.Context, secure *secureConn, d *destination) (*http2conn, *Failure) {
-	client, err := d.pool.http2.NewClientConn(secure)
-	if err == nil {
-		err = client.Ping(ctx)
-	}
+// startHTTP2 starts the protocol and waits for the answer to a ping, so that a refusal of our certificate by TLS is
+// known before any request exists.
+func startHTTP2(ctx context.Context, transport *http2.Transport, secure *secureConn) error {
+	secure.starting.Store(true)
+	defer secure.starting.Store(false)
+	client, err := transport.NewClientConn(secure)
 	if err != nil {
-		secure.abort()
-		f := exchangeFailure(d.target, secure, err, false, false)
-		return nil, f
+		return err //nolint:wrapcheck // judged by exchangeFailure
 	}
-	return &http2conn{secure: secure, client: client, target: &d.target, options: d.options, manners: &d.manners}, nil
+	secure.client = client
+	return client.Ping(ctx) //nolint:wrapcheck // as above
+}
+
+func newHTTP2(secure *secureConn, d *destination) *http2conn {
+	return &http2conn{
+		secure: secure, client: secure.client, target: &d.target, options: d.options, settled: d.settle,
+		// A receiver that allows none at the moment gets one that waits.
+		max:     max(1, int(secure.client.State().MaxConcurrentStreams)),
+		expires: time.Now().Add(d.options.IdleTimeout),
+	}
 }
 
 // http2Transport carries only the protocol; connections are opened and kept by the pool.
-func http2Transport(o *Options) (*http2.Transport, error) {
-	outer := &http.Transport{ExpectContinueTimeout: o.FirstWait, DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
+func http2Transport() (*http2.Transport, error) {
+	outer := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
 	inner, err := http2.ConfigureTransports(outer)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // told by New
+		return nil, err //nolint:wrapcheck // told by NewPool
 	}
 	inner.DisableCompression = true
+	// No ReadIdleTimeout: its timer, set anew for each frame, doubles the cost of a request. See http2conn.check.
 	inner.MaxHeaderListSize = maxHeader
-	inner.ReadIdleTimeout = 30 * time.Second
-	inner.PingTimeout = 10 * time.Second
+	inner.WriteByteTimeout = 10 * time.Second // a receiver that does not read at all
+	// When a receiver lowers its limit later, requests wait for it instead of failing.
 	inner.StrictMaxConcurrentStreams = true
 	return inner, nil
 }
 
-func (c *http2conn) usable(time.Time) bool { return c.client.CanTakeNewRequest() }
+func (c *http2conn) usable(time.Time) bool { return !c.doubtful.Load() && c.client.CanTakeNewRequest() }
 
-func (c *http2conn) close() {
-	_ = c.client.Close()
-	c.secure.abort()
+// check pings after a request that timed out. A connection that a firewall has forgotten would otherwise take request
+// after request to their deadlines; a slow receiver answers the ping at once, and the connection goes on.
+func (c *http2conn) check() {
+	if !c.doubtful.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), c.options.HandshakeTimeout)
+		defer cancel()
+		if c.client.Ping(ctx) != nil {
+			c.close()
+		}
+		c.doubtful.Store(false)
+		c.settled()
+	}()
 }
 
-// idle reports whether no request is under way.
-func (c *http2conn) idle() bool {
-	s := c.client.State()
-	return s.StreamsActive == 0 && s.StreamsReserved == 0 && s.StreamsPending == 0
+// close cuts first: a polite end would wait for a peer that does not read.
+func (c *http2conn) close() {
+	c.secure.abort()
+	_ = c.client.Close()
 }
 
 func (c *http2conn) exchange(ctx context.Context, r *Request, span trace.SpanContext) (*Response, error) {
-	proven, reused := c.proven.Load(), c.carried.Swap(true)
-	hold := !proven && !c.manners.silent.Load()
-	sent := &sentReader{Reader: bytes.NewReader(r.Body)}
-	request := c.request(ctx, r, span, sent, hold)
-	raw, err := c.client.RoundTrip(request)
+	reused := c.carried.Swap(true)
+	body := &sentReader{body: bytes.NewReader(r.Body)}
+	raw, err := c.client.RoundTrip(c.request(ctx, r, span, body))
 	if err != nil {
-		if reused && ctx.Err() == nil && unprocessed(err) {
-			return nil, errAnotherConnection
-		}
-		f := exchangeFailure(*c.target, c.secure, err, proven, sent.read.Load())
+		f := exchangeFailure(*c.target, c.secure, err, true, body.read.Load())
 		f.Reused = reused
+		if f.Kind == TimedOut {
+			c.check()
+		}
+		switch unprocessed(err) {
+		case refusedStream:
+			return nil, &again{failure: f}
+		case goneAway:
+			return nil, &again{fresh: true, failure: f}
+		case maybeProcessed:
+			if reused && ctx.Err() == nil && (isCut(err) || lostPing(err)) {
+				return nil, &again{fresh: true, failure: f}
+			}
+		}
 		return nil, f
 	}
 	defer raw.Body.Close() //nolint:errcheck // the status has been said
-	kept := bytes.NewBuffer(nil)
-	_, err = io.CopyN(kept, raw.Body, keptBody)
-	if err == nil {
-		_, _ = io.CopyN(io.Discard, raw.Body, drainedBody)
-	}
-	c.proven.Store(true)
+	kept, _ := readBody(raw)
 	return &Response{
-		Status: raw.StatusCode, Header: raw.Header, Body: kept.Bytes(),
+		Status: raw.StatusCode, Header: raw.Header, Body: kept,
 		Proof: c.secure.proof, Handshake: c.secure.handshake, Reused: reused,
 	}, nil
 }
 
-func (c *http2conn) request(ctx context.Context, r *Request, span trace.SpanContext, body *sentReader, hold bool) *http.Request {
-	header := make(http.Header, len(r.Header)+4)
+func (c *http2conn) request(ctx context.Context, r *Request, span trace.SpanContext, body *sentReader) *http.Request {
+	header := make(http.Header, len(r.Header)+3)
 	for name, values := range r.Header {
 		if forwarded(name) {
-			header[http.CanonicalHeaderKey(name)] = values
+			name = http.CanonicalHeaderKey(name)
+			header[name] = append(header[name], values...)
 		}
 	}
 	header.Set("User-Agent", c.options.UserAgent)
@@ -110,18 +141,9 @@ func (c *http2conn) request(ctx context.Context, r *Request, span trace.SpanCont
 			header.Set("Tracestate", state)
 		}
 	}
-	if hold {
-		header.Set("Expect", "100-continue")
-		ctx = httptrace.WithClientTrace(ctx, c.watch(time.Now()))
-	}
-	at, err := url.ParseRequestURI(r.Path)
-	if err != nil {
-		at = &url.URL{Path: r.Path}
-	}
 	request := &http.Request{
 		Method: r.Method, Host: r.Host, Header: header, ContentLength: int64(len(r.Body)), Body: body,
-		URL:   &url.URL{Scheme: "https", Host: r.Host, Path: at.Path, RawPath: at.RawPath, RawQuery: at.RawQuery, ForceQuery: at.ForceQuery},
-		Proto: "HTTP/2.0", ProtoMajor: 2,
+		URL: requestTarget(r), Proto: "HTTP/2.0", ProtoMajor: 2,
 	}
 	if len(r.Body) == 0 {
 		request.Body = http.NoBody
@@ -129,47 +151,87 @@ func (c *http2conn) request(ctx context.Context, r *Request, span trace.SpanCont
 	return request.WithContext(ctx)
 }
 
-// watch learns whether this receiver answers expectations: a wait that ran out means that it does not.
-func (c *http2conn) watch(began time.Time) *httptrace.ClientTrace {
-	var told atomic.Bool
-	return &httptrace.ClientTrace{
-		Got100Continue: func() { told.Store(true) },
-		WroteRequest: func(httptrace.WroteRequestInfo) {
-			if !told.Load() && time.Since(began) >= c.options.FirstWait {
-				c.manners.silent.Store(true)
-			}
-		},
+// requestTarget makes a URL that is written as r.Path byte for byte: a signature may cover it.
+func requestTarget(r *Request) *url.URL {
+	u := &url.URL{Scheme: "https", Host: r.Host, Opaque: r.Path}
+	if strings.HasPrefix(r.Path, "//") { // which would be taken for a host
+		u.Opaque = "https://" + r.Host + r.Path
 	}
+	return u
 }
 
 // sentReader notes that the body began to leave.
 type sentReader struct {
-	*bytes.Reader
+	body *bytes.Reader
 	read atomic.Bool
 }
 
 // Read hands out the body.
 func (s *sentReader) Read(p []byte) (int, error) {
 	s.read.Store(true)
-	return s.Reader.Read(p) //nolint:wrapcheck // io.Reader must pass io.EOF through
-}
-
-// WriteTo is hidden so that Read is the only way.
-func (s *sentReader) WriteTo(w io.Writer) (int64, error) {
-	s.read.Store(true)
-	return s.Reader.WriteTo(w) //nolint:wrapcheck // as above
+	return s.body.Read(p) //nolint:wrapcheck // io.Reader must pass io.EOF through
 }
 
 // Close does nothing; the body is in memory.
 func (s *sentReader) Close() error { return nil }
 
-// unprocessed reports errors that say that the receiver has not worked on this stream (RFC 9113 section 8.7), or that
-// the connection had gone before.
-func unprocessed(err error) bool {
+// processing is what an error says of the receiver's work on a request.
+type processing uint8
+
+const (
+	maybeProcessed processing = iota
+	refusedStream             // not processed, the connection is fine
+	goneAway                  // not processed, the connection is over
+)
+
+// goneTexts are errors of x/net/http2 without exported values: the request never became a stream, or a graceful GOAWAY
+// says that it was not looked at. A test holds each of them against the real thing.
+var goneTexts = []string{
+	"http2: client conn is closed",
+	"http2: client conn not usable",
+	"http2: client conn could not be established",
+	"http2: Transport received Server's graceful shutdown GOAWAY",
+}
+
+// unprocessed recognises the cases in which a request may go again with no chance of arriving twice (RFC 9113 section
+// 8.7).
+func unprocessed(err error) processing {
 	var stream http2.StreamError
 	if errors.As(err, &stream) {
-		return stream.Code == http2.ErrCodeRefusedStream
+		if stream.Code == http2.ErrCodeRefusedStream {
+			return refusedStream
+		}
+		return maybeProcessed
 	}
+	text := err.Error()
+	for _, gone := range goneTexts {
+		if text == gone {
+			return goneAway
+		}
+	}
+	return maybeProcessed
+}
+
+// lostPing is a connection that had fallen silent, or that the receiver ended with a GOAWAY after it had taken the
+// request on.
+func lostPing(err error) bool {
 	var away http2.GoAwayError
-	return errors.As(err, &away) || isCut(err)
+	return errors.As(err, &away) || err.Error() == "http2: client connection lost"
+}
+
+// streamWords tells an HTTP/2 error of one stream; ok is false for any other error.
+func streamWords(err error) (words string, said, ok bool) {
+	var stream http2.StreamError
+	if !errors.As(err, &stream) {
+		return "", false, false
+	}
+	switch stream.Code {
+	case http2.ErrCodeRefusedStream:
+		return "refused the request at once with HTTP/2 REFUSED_STREAM, which means that it has too much to do", true, true
+	case http2.ErrCodeHTTP11Required:
+		return "wants HTTP/1.1 for this request (HTTP_1_1_REQUIRED), and should not offer HTTP/2 then", true, true
+	default:
+		said = stream.Cause != nil && stream.Cause.Error() == "received from peer"
+		return "ended the request with the HTTP/2 error " + stream.Code.String(), said, true
+	}
 }

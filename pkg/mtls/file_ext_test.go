@@ -104,6 +104,17 @@ func TestFileSourceSurvivesHalfWrittenPairs(t *testing.T) {
 		w.pass(time.Minute)
 		assert.Equal(t, 5, w.logged("WARN"), "a problem that came back is told again")
 		assert.Len(t, w.changes(), 1, "the same pair again is no change")
+
+		third := clientPair(t, w.ca, "third")
+		w.write(w.key, third.key[:10])
+		w.pass(2 * time.Second)
+		w.write(w.certificate, third.certificate)
+		w.write(w.key, third.key)
+		w.pass(2 * time.Second)
+		w.write(w.key, third.key[:10])
+		w.pass(2 * time.Second)
+		assert.Equal(t, "third", w.subject())
+		assert.Equal(t, 6, w.logged("WARN"), "also when it came back right after a renewal")
 		assert.NotContains(t, w.said(), string(second.key[40:80]))
 	})
 }

@@ -7,19 +7,24 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/net/http2"
 )
 
 // secureConn is a TLS connection that remembers its first read error. On TLS 1.3 that is where a refusal of our
 // certificate shows, and whoever writes at that moment would otherwise see only a broken pipe.
 type secureConn struct {
 	*tls.Conn
-	raw       net.Conn
+
+	wire      *wire
 	proof     *Proof
 	handshake trace.SpanContext
+	client    *http2.ClientConn // nil unless HTTP/2 was agreed
+	starting  atomic.Bool       // HTTP/2 is being started
 
 	mu    sync.Mutex
 	first error
@@ -32,6 +37,22 @@ func (c *secureConn) Read(p []byte) (int, error) {
 		c.remember(err)
 	}
 	return n, err //nolint:wrapcheck // io.Reader must pass io.EOF through
+}
+
+// Write writes. While HTTP/2 is being started, a write that fails listens for the reason: the HTTP/2 client would close
+// at once, with the alert that refuses our certificate unread.
+func (c *secureConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil && c.starting.Load() {
+		_ = c.SetReadDeadline(time.Now().Add(lastWord))
+		var ignored [512]byte
+		for range 64 {
+			if _, silent := c.Read(ignored[:]); silent != nil {
+				break
+			}
+		}
+	}
+	return n, err //nolint:wrapcheck // io.Writer
 }
 
 func (c *secureConn) remember(err error) {
@@ -53,7 +74,7 @@ func (c *secureConn) firstReadError() error {
 }
 
 // abort closes without waiting for the peer to take a close_notify.
-func (c *secureConn) abort() { _ = c.raw.Close() }
+func (c *secureConn) abort() { _ = c.wire.Close() }
 
 // handshaker dials and authenticates; it holds the terms of one destination at one identity.
 type handshaker struct {
@@ -61,9 +82,10 @@ type handshaker struct {
 	identity *Identity
 	options  *Options
 	tracer   trace.Tracer
+	http2    *http2.Transport
 }
 
-// open dials, shakes hands and checks both directions. The span belongs to the request that caused the dial. The error
+// open dials, shakes hands, checks both directions, and on HTTP/2 hears the receiver once. The span belongs to the request that caused the dial. The error
 // is always a *Failure.
 func (h *handshaker) open(ctx context.Context) (*secureConn, *Failure) {
 	ctx, cancel := context.WithTimeout(ctx, h.options.HandshakeTimeout)
@@ -72,6 +94,12 @@ func (h *handshaker) open(ctx context.Context) (*secureConn, *Failure) {
 	defer span.End()
 	proof := &Proof{At: time.Now().UTC(), Authority: h.target.Authority, ServerName: h.target.ServerName}
 	conn, failure := h.connect(ctx, proof)
+	if failure == nil && proof.ALPN == "h2" {
+		if err := startHTTP2(ctx, h.http2, conn); err != nil {
+			conn.abort()
+			failure = exchangeFailure(h.target, conn, err, false, false)
+		}
+	}
 	span.SetAttributes(proof.Attributes()...)
 	if failure != nil {
 		failure.Handshake = span.SpanContext()
@@ -92,7 +120,8 @@ func (h *handshaker) connect(ctx context.Context, proof *Proof) (*secureConn, *F
 		proof.Remote = remote.String()
 	}
 	began := time.Now()
-	conn := &secureConn{Conn: tls.Client(raw, h.config(proof)), raw: raw, proof: proof}
+	under := newWire(raw)
+	conn := &secureConn{Conn: tls.Client(under, h.config(proof)), wire: under, proof: proof}
 	err = conn.HandshakeContext(ctx)
 	proof.Handshake = time.Since(began)
 	if err != nil {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
-	"strings"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -104,10 +106,14 @@ type meters struct {
 	connections metric.Int64UpDownCounter
 }
 
-// NewPool makes a pool. The error can only come from a meter provider that refuses an instrument.
+// NewPool makes a pool. The error is a user agent that is no header value, or comes from a meter provider that refuses
+// an instrument.
 func NewPool(o Options) (*Pool, error) {
 	o.fill()
-	transport, err := http2Transport(&o)
+	if !httpguts.ValidHeaderFieldValue(o.UserAgent) {
+		return nil, fmt.Errorf("the user agent %q is not a valid header value", o.UserAgent)
+	}
+	transport, err := http2Transport()
 	if err != nil {
 		return nil, fmt.Errorf("start HTTP/2: %w", err)
 	}
@@ -126,45 +132,34 @@ func NewPool(o Options) (*Pool, error) {
 	return p, errors.Join(errs[:]...)
 }
 
-// RequestError says that a request cannot be written as HTTP; it is not the receiver's fault and never will succeed.
-type RequestError struct{ Reason string }
-
-// Error is the reason.
-func (e *RequestError) Error() string { return "the request is not valid HTTP: " + e.Reason }
-
-func (r *Request) check() error {
-	if !httpguts.ValidHeaderFieldName(r.Method) {
-		return &RequestError{Reason: fmt.Sprintf("method %q", r.Method)}
+// Close retires every destination. Exchanges under way end by their own contexts, and what is asked for afterwards gets
+// a connection that is not kept.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	all := slices.Collect(maps.Values(p.destinations))
+	clear(p.destinations)
+	clear(p.current)
+	p.mu.Unlock()
+	for _, d := range all {
+		d.retire()
 	}
-	if !strings.HasPrefix(r.Path, "/") || strings.ContainsFunc(r.Path, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
-		return &RequestError{Reason: fmt.Sprintf("path %q", r.Path)}
-	}
-	if r.Host == "" || !httpguts.ValidHostHeader(r.Host) {
-		return &RequestError{Reason: fmt.Sprintf("host %q", r.Host)}
-	}
-	for name, values := range r.Header {
-		if !httpguts.ValidHeaderFieldName(name) {
-			return &RequestError{Reason: fmt.Sprintf("header name %q", name)}
-		}
-		for _, value := range values {
-			if !httpguts.ValidHeaderFieldValue(value) {
-				return &RequestError{Reason: fmt.Sprintf("value of header %q", name)}
-			}
-		}
-	}
-	return nil
 }
+
+// maxTries bounds the connections that one call uses up.
+const maxTries = 3
 
 // Do sends one request to the target and returns the answer, whatever its status. The error is a *[Failure], or a
 // *[RequestError]. When ctx ends, so does the exchange; a handshake under way goes on for those who come after.
 //
 // A request is repeated within one call only when a kept connection turns out to have been closed by the receiver
-// before any byte of an answer; the receiver may then see the same message twice.
+// before any byte of an answer, or when the receiver says that it has not looked at it. In the first case the receiver
+// may see the same message twice.
 func (p *Pool) Do(ctx context.Context, t Target, r *Request) (*Response, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	identity, err := t.Identity.Identity()
+	d, err := p.destination(t)
 	if err != nil {
 		return nil, &Failure{
 			Kind: NoIdentity, Basis: Ours, cause: err,
@@ -172,29 +167,22 @@ func (p *Pool) Do(ctx context.Context, t Target, r *Request) (*Response, error) 
 			Advice: "Mend the dispatcher's identity; the delivery waits for it",
 		}
 	}
-	d := p.destination(t, identity)
-	for tries := 0; ; tries++ {
-		conn, failure := d.acquire(ctx)
+	fresh := false
+	for tries := 1; ; tries++ {
+		conn, failure := d.acquire(ctx, fresh)
 		if failure != nil {
 			return nil, failure
 		}
 		response, err := p.exchange(ctx, conn, t, r)
 		d.release(conn)
-		if errors.Is(err, errAnotherConnection) && tries < 2 {
-			d.closeIdle()
-			continue
+		var repeat *again
+		if !errors.As(err, &repeat) {
+			return response, err //nolint:wrapcheck // a *Failure by contract
 		}
-		if errors.Is(err, errAnotherConnection) {
-			return nil, &Failure{
-				Kind: ConnectionLost, Basis: Inferred, BodySent: true, Reused: true, cause: err,
-				Detail: t.Authority + " closed three connections in a row before answering",
-				Advice: "The receiver or a proxy before it is restarting or overloaded",
-			}
+		if tries == maxTries {
+			return nil, repeat.failure
 		}
-		if err != nil {
-			return nil, err //nolint:wrapcheck // a *Failure by contract
-		}
-		return response, nil
+		fresh = repeat.fresh
 	}
 }
 
@@ -217,7 +205,7 @@ func (p *Pool) exchange(ctx context.Context, conn connection, t Target, r *Reque
 		attribute.String("http.request.method", r.Method),
 		attribute.String("url.scheme", "https"),
 		attribute.String("server.address", host),
-		attribute.String("server.port", port),
+		attribute.Int("server.port", portNumber(port)),
 		attribute.Int("http.request.body.size", len(r.Body)),
 	)
 	var failure *Failure
@@ -239,6 +227,11 @@ func (p *Pool) exchange(ctx context.Context, conn connection, t Target, r *Reque
 		span.SetStatus(codes.Error, err.Error())
 	}
 	return response, err
+}
+
+func portNumber(port string) int {
+	n, _ := strconv.Atoi(port)
+	return n
 }
 
 func protocolVersion(alpn string) string {

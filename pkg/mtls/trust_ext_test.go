@@ -58,25 +58,31 @@ func TestTrustInHandshakes(t *testing.T) {
 		"nothing pinned":        {pair: good, trust: trusting(t, root, mtls.Pin(other.Certificate())), want: wraps[*mtls.PinError], text: mtls.Pin(leaf)},
 		"pinned but irrelevant": {pair: pair{unrelated, good.key}, trust: trusting(t, root, mtls.Pin(other.Certificate())), want: wraps[*mtls.PinError]},
 	} {
-		for mode, insecure := range map[string]bool{"": false, " with own verification": true} {
-			t.Run(name+mode, func(t *testing.T) {
-				t.Parallel()
-				config := clientConfig(tc.trust, cmp.Or(tc.server, "receiver.test"))
-				// Then crypto/tls verifies nothing, and Verify alone must find it all.
-				config.InsecureSkipVerify = insecure
-				_, err := shake(t, config, serverConfig(t, tc.pair))
-				if tc.want == nil {
-					require.NoError(t, err)
-					return
-				}
-				require.Error(t, err)
-				require.True(t, tc.want(err), "%T: %v", err, err)
-				require.ErrorContains(t, err, tc.text)
-				if _, pin := errors.AsType[*mtls.PinError](err); !pin {
-					require.ErrorAs(t, err, new(*tls.CertificateVerificationError))
-				}
-			})
+		check := func(t *testing.T, err error) {
+			t.Helper()
+			if tc.want == nil {
+				require.NoError(t, err)
+				return
+			}
+			require.Error(t, err)
+			require.True(t, tc.want(err), "%T: %v", err, err)
+			require.ErrorContains(t, err, tc.text)
+			if _, pin := errors.AsType[*mtls.PinError](err); !pin {
+				require.ErrorAs(t, err, new(*tls.CertificateVerificationError))
+			}
 		}
+		server := cmp.Or(tc.server, "receiver.test")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := shake(t, clientConfig(tc.trust, server), serverConfig(t, tc.pair))
+			check(t, err)
+		})
+		t.Run(name+" with own verification", func(t *testing.T) {
+			t.Parallel()
+			// As if crypto/tls had verified nothing: Verify alone must find it all.
+			presented := tls.ConnectionState{PeerCertificates: certificates(t, tc.pair.certificate)}
+			check(t, tc.trust.Verify(presented, server, time.Now()))
+		})
 	}
 }
 
@@ -142,6 +148,8 @@ func TestVerifyFailsClosed(t *testing.T) {
 	cs, err := shake(t, clientConfig(trust, "receiver.test"), serverConfig(t, serverPair(t, root, "receiver.test")))
 	require.NoError(t, err)
 	require.NoError(t, trust.Verify(cs, "receiver.test", time.Now()))
+	require.NotEmpty(t, cs.VerifiedChains)
+	require.ErrorAs(t, trust.Verify(cs, "elsewhere.test", time.Now()), new(x509.HostnameError), "verified, but for another name")
 	require.ErrorContains(t, trust.Verify(cs, "", time.Now()), "without the receiver's name")
 	require.ErrorAs(t, mtls.Trust{}.Verify(cs, "receiver.test", time.Now()), new(x509.UnknownAuthorityError))
 	cs.VerifiedChains = [][]*x509.Certificate{{}}

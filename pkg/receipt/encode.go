@@ -41,7 +41,7 @@ func (r *Receipt) Append(b []byte) ([]byte, error) {
 	if r.Next != nil {
 		e.time("next", *r.Next)
 	}
-	e.text("url", r.URL)
+	e.optional("url", r.URL)
 	e.time("first", r.First)
 	e.time("signed_at", r.SignedAt)
 	e.time("at", r.At)

@@ -67,8 +67,13 @@ func Parse(data []byte) (Receipt, error) {
 		name   string
 		absent bool
 	}{
-		{"delivery", !r.Delivery.Valid()}, {"tenant", r.Tenant == ""}, {"endpoint", r.Endpoint == ""}, {"attempt", r.Attempt < 1},
-		{"outcome", r.Outcome == 0}, {"origin", r.Origin == 0}, {"at", r.At.IsZero()},
+		{"delivery", !r.Delivery.Valid()},
+		{"tenant", r.Tenant == ""},
+		{"endpoint", r.Endpoint == ""},
+		{"attempt", r.Attempt < 1},
+		{"outcome", r.Outcome == 0},
+		{"origin", r.Origin == 0},
+		{"at", r.At.IsZero()},
 	} {
 		if field.absent {
 			missing = append(missing, field.name)

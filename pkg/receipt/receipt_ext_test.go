@@ -75,7 +75,10 @@ func validate(t *testing.T, schema *jsonschema.Schema, r receipt.Receipt) error 
 	t.Helper()
 	data, err := json.Marshal(r)
 	require.NoError(t, err)
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	appended, err := r.Append(nil)
+	require.NoError(t, err)
+	require.Equal(t, string(data), string(appended), "the dispatcher writes it the fast way")
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(appended))
 	require.NoError(t, err)
 	return schema.Validate(document)
 }

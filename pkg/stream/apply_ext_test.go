@@ -1,7 +1,6 @@
 package stream_test
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -175,5 +174,5 @@ func TestApplyChecksBeforeItAsks(t *testing.T) {
 	t.Parallel()
 	err := stream.Topology{Partitions: 1000}.Apply(t.Context(), nil)
 	require.ErrorContains(t, err, "1000 partitions")
-	assert.False(t, errors.Is(err, stream.ErrNoTopology))
+	require.NotErrorIs(t, err, stream.ErrNoTopology)
 }

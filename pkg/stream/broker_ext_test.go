@@ -102,13 +102,20 @@ func retry(id delivery.ID) delivery.Retry {
 	}
 }
 
-// bubble runs a story in virtual time. A goroutine that the server's clock package would start inside the bubble is
-// started before it, because it would keep virtual time from advancing.
-func bubble(t *testing.T, story func(*testing.T)) {
+// ticking is called before a synctest bubble with a server in it. A goroutine that the server's clock package would start
+// inside the bubble is started outside, because it would keep virtual time from advancing.
+func ticking(t *testing.T) {
 	t.Helper()
 	ats.Register()
-	defer ats.Unregister()
-	synctest.Test(t, story)
+	t.Cleanup(ats.Unregister)
+}
+
+// ack is for handlers, which run on goroutines that may not end the test.
+func ack(t *testing.T, msg jetstream.Msg) {
+	t.Helper()
+	if err := msg.Ack(); err != nil {
+		t.Error(err)
+	}
 }
 
 // pass lets virtual time go by and everything that it sets in motion come to rest.

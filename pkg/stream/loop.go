@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,24 +23,39 @@ type Loop struct {
 	Slots *Slots
 	// Batch is the most messages of one pull.
 	Batch int
-	// Wait is how long a pull stays with the broker. Default 5 s. Heartbeats come every fifth of it.
+	// Wait is how long a pull stays with the broker: 30 s, the client library's own, unless it is longer, which only
+	// virtual time has a use for.
 	Wait   time.Duration
 	Handle func(jetstream.Msg)
 	Logger *slog.Logger
 }
 
-// lastMessages is how long a stopping loop takes what the broker has already sent; it is handed to Handle, which a
-// stopping service answers with a negative ack.
-const lastMessages = 250 * time.Millisecond
+const (
+	// shortestWait is what the client library asks for by itself. A shorter one would need a deadline in the context of
+	// the pull, and messages that arrive together with that deadline are lost to sight until AckWait.
+	shortestWait = 30 * time.Second
+	// heartbeat is short enough to notice a broker that is gone, and long enough that a process without CPU for some
+	// seconds does not take its broker for dead.
+	heartbeat = 5 * time.Second
+	// lastMessages is how long a stopping loop takes what the broker has already sent; it is handed to Handle, which a
+	// stopping service answers with a negative ack.
+	lastMessages = 250 * time.Millisecond
+)
 
 // Run pulls until ctx ends. Trouble with the broker is logged and waited out.
 func (l *Loop) Run(ctx context.Context) {
-	if l.Wait <= 0 {
-		l.Wait = 5 * time.Second
-	}
+	pulls, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lastMessages, cancel) })
+	var rest sync.WaitGroup
+	defer rest.Wait()
+	defer func() {
+		if stop() {
+			cancel()
+		}
+	}()
 	pause := time.Duration(0)
 	for ctx.Err() == nil {
-		err := l.pull(ctx)
+		err := l.pull(ctx, pulls, &rest)
 		if err == nil || ctx.Err() != nil {
 			pause = 0
 			continue
@@ -54,10 +70,11 @@ func (l *Loop) Run(ctx context.Context) {
 	}
 }
 
-func (l *Loop) pull(ctx context.Context) error {
-	options := []jetstream.FetchOpt{jetstream.FetchHeartbeat(l.Wait / 5)}
+func (l *Loop) pull(ctx, pulls context.Context, rest *sync.WaitGroup) error {
+	options := []jetstream.FetchOpt{jetstream.FetchHeartbeat(max(heartbeat, l.Wait/4))}
+	var changed <-chan struct{}
 	if l.Priority != nil {
-		changed := l.Wake()
+		changed = l.Wake()
 		rank := l.Priority()
 		if rank < 0 {
 			select {
@@ -72,21 +89,39 @@ func (l *Loop) pull(ctx context.Context) error {
 	if err != nil {
 		return nil // ctx has ended
 	}
-	defer func() { l.Slots.Release(n) }()
-	pulling, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.Wait)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lastMessages, cancel) })
-	defer stop()
-	batch, err := l.Consumer.Fetch(n, append(options, jetstream.FetchContext(pulling))...)
+	cancel := context.CancelFunc(func() {})
+	if l.Wait > shortestWait {
+		pulls, cancel = context.WithTimeout(pulls, l.Wait)
+	}
+	batch, err := l.Consumer.Fetch(n, append(options, jetstream.FetchContext(pulls))...)
 	if err != nil {
+		cancel()
+		l.Slots.Release(n)
 		return fmt.Errorf("fetch: %w", err)
 	}
-	for msg := range batch.Messages() {
-		n--
-		l.Handle(msg)
+	finish := func() error {
+		defer cancel()
+		for msg := range batch.Messages() {
+			n--
+			l.Handle(msg)
+		}
+		l.Slots.Release(n)
+		if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("fetch: %w", err)
+		}
+		return nil
 	}
-	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("fetch: %w", err)
+	if changed == nil {
+		return finish()
 	}
-	return nil
+	// A pull cannot be called back without losing sight of what the broker is sending on it. When the priority changes,
+	// the old pull comes to its end in the background, and the next one begins beside it.
+	done := make(chan error, 1)
+	rest.Go(func() { done <- finish() })
+	select {
+	case err := <-done:
+		return err
+	case <-changed:
+		return nil
+	}
 }

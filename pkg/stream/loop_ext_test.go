@@ -2,11 +2,11 @@ package stream_test
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -61,7 +61,7 @@ func TestAPreloadedStreamDrainsWithoutAPause(t *testing.T) {
 		rounds = 1
 	}
 	for round := range rounds {
-		t.Run(fmt.Sprint(round), func(t *testing.T) {
+		t.Run(strconv.Itoa(round), func(t *testing.T) {
 			b, _ := applied(t)
 			preload(t, b, messages)
 			slots := stream.NewSlots(512)
@@ -70,18 +70,19 @@ func TestAPreloadedStreamDrainsWithoutAPause(t *testing.T) {
 			drained := make(chan struct{})
 			handle := func(msg jetstream.Msg) {
 				defer slots.Release(1)
-				assert.NoError(t, msg.Ack())
+				ack(t, msg)
 				mu.Lock()
 				defer mu.Unlock()
 				now := time.Now()
 				worst, last = max(worst, now.Sub(last)), now
-				if handled++; handled == messages {
+				handled++
+				if handled == messages {
 					close(drained)
 				}
 			}
-			for range 2 { // two side by side hide the turn-around of a batch
-				defer running(pulling(t, b, slots, handle))()
-			}
+			// Two side by side hide the turn-around of a batch.
+			defer running(pulling(t, b, slots, handle))()
+			defer running(pulling(t, b, slots, handle))()
 			tick := time.NewTicker(100 * time.Millisecond)
 			defer tick.Stop()
 			for done := false; !done; {
@@ -119,11 +120,13 @@ func TestAStoppingLoopGivesTheRestBack(t *testing.T) {
 			defer slots.Release(1)
 			if stopping.Load() {
 				given.Add(1)
-				assert.NoError(t, msg.Nak())
+				if err := msg.Nak(); err != nil {
+					t.Error(err)
+				}
 				return
 			}
 			acked.Add(1)
-			assert.NoError(t, msg.Ack())
+			ack(t, msg)
 			if here.Add(1) == 100 {
 				close(enough)
 			}
@@ -141,7 +144,7 @@ func TestAStoppingLoopGivesTheRestBack(t *testing.T) {
 	drained := make(chan struct{})
 	stop := running(pulling(t, b, slots, func(msg jetstream.Msg) {
 		defer slots.Release(1)
-		assert.NoError(t, msg.Ack())
+		ack(t, msg)
 		if acked.Add(1) == messages {
 			close(drained)
 		}
@@ -156,7 +159,8 @@ func TestAStoppingLoopGivesTheRestBack(t *testing.T) {
 }
 
 func TestALoopHoldsNoMoreThanItsSlots(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, _ := applied(t)
 		preload(t, b, 100)
 		slots := stream.NewSlots(10)
@@ -176,7 +180,8 @@ func TestALoopHoldsNoMoreThanItsSlots(t *testing.T) {
 }
 
 func TestAnIdleLoopHasItsSlotsForOthers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, _ := applied(t)
 		slots := stream.NewSlots(100)
 		stop := running(pulling(t, b, slots, func(jetstream.Msg) {}))
@@ -194,7 +199,8 @@ func TestAnIdleLoopHasItsSlotsForOthers(t *testing.T) {
 
 // TestARankDecidesWhoIsServed has two loops with ranks that change.
 func TestARankDecidesWhoIsServed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, _ := applied(t)
 		var got [2]atomic.Int64
 		var ranks [2]atomic.Int64
@@ -206,7 +212,7 @@ func TestARankDecidesWhoIsServed(t *testing.T) {
 			loop := pulling(t, b, slots, func(msg jetstream.Msg) {
 				got[i].Add(1)
 				slots.Release(1)
-				assert.NoError(t, msg.Ack())
+				ack(t, msg)
 			})
 			loop.Priority = func() int { return int(ranks[i].Load()) }
 			loop.Wake = func() <-chan struct{} {
@@ -214,7 +220,7 @@ func TestARankDecidesWhoIsServed(t *testing.T) {
 				defer mu.Unlock()
 				return changed
 			}
-			defer running(loop)()
+			t.Cleanup(running(loop))
 		}
 		serve := func(want0, want1 int64) {
 			t.Helper()
@@ -231,7 +237,7 @@ func TestARankDecidesWhoIsServed(t *testing.T) {
 			close(changed)
 			changed = make(chan struct{})
 			mu.Unlock()
-			pass(6 * time.Second) // pulls with the old rank end
+			pass(time.Minute) // pulls with the old rank have come to their end
 		}
 		pass(time.Second)
 		serve(20, 0)
@@ -250,50 +256,5 @@ func TestARankDecidesWhoIsServed(t *testing.T) {
 		mu.Unlock()
 		pass(time.Second)
 		assert.Zero(t, b.count(t, stream.Deliveries), "whoever was idle is woken at once")
-	})
-}
-
-// counter counts warnings.
-type counter struct{ warnings atomic.Int64 }
-
-func (c *counter) Enabled(context.Context, slog.Level) bool { return true }
-
-func (c *counter) Handle(_ context.Context, r slog.Record) error {
-	if r.Level >= slog.LevelWarn {
-		c.warnings.Add(1)
-	}
-	return nil
-}
-
-func (c *counter) WithAttrs([]slog.Attr) slog.Handler { return c }
-
-func (c *counter) WithGroup(string) slog.Handler { return c }
-
-func TestALoopSurvivesTrouble(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b, topology := applied(t)
-		var got atomic.Int64
-		slots, log := stream.NewSlots(100), &counter{}
-		loop := pulling(t, b, slots, func(msg jetstream.Msg) {
-			got.Add(1)
-			slots.Release(1)
-			assert.NoError(t, msg.Ack())
-		})
-		loop.Logger = slog.New(log)
-		stop := running(loop)
-		pass(time.Second)
-		require.NoError(t, b.js.DeleteConsumer(t.Context(), stream.Deliveries, stream.PartitionConsumer(1)))
-		pass(10 * time.Minute)
-		warnings := log.warnings.Load()
-		assert.Positive(t, warnings, "it is told")
-		assert.Less(t, warnings, int64(200), "and does not spin")
-		require.NoError(t, topology.Apply(t.Context(), b.js))
-		preload(t, b, 10)
-		pass(10 * time.Second)
-		assert.EqualValues(t, 10, got.Load(), "when it is mended, it goes on by itself")
-		stop()
-		n, err := slots.Reserve(t.Context(), 100)
-		require.NoError(t, err)
-		assert.Equal(t, 100, n)
 	})
 }

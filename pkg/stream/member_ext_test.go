@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -86,7 +87,8 @@ func moved(t *testing.T, before, after []int, gone int) {
 }
 
 func TestDispatchersShareThePartitions(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, _ := applied(t)
 		first, second := join(t, b, "dispatcher-1"), join(t, b, "dispatcher-2")
 		pass(time.Second)
@@ -126,7 +128,8 @@ func TestDispatchersShareThePartitions(t *testing.T) {
 }
 
 func TestACrashedDispatcherIsCountedOut(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, _ := applied(t)
 		all := []*member{join(t, b, "a"), join(t, b, "b"), join(t, b, "c")}
 		pass(time.Second)
@@ -149,7 +152,8 @@ func TestACrashedDispatcherIsCountedOut(t *testing.T) {
 }
 
 func TestTheFourthDispatcherOfAPartitionIsIdle(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, _ := applied(t)
 		var all []*member
 		for _, id := range []string{"a", "b", "c", "d", "e"} {
@@ -167,7 +171,8 @@ func TestTheFourthDispatcherOfAPartitionIsIdle(t *testing.T) {
 }
 
 func TestADispatcherAloneHasEverything(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, _ := applied(t)
 		m, err := stream.Join(t.Context(), b.js, "alone", lease, quiet())
 		require.NoError(t, err)

@@ -3,6 +3,8 @@ package stream
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,14 +14,14 @@ import (
 func TestRanksAreForLife(t *testing.T) {
 	t.Parallel()
 	members := []string{"dispatcher-1", "dispatcher-2", "dispatcher-3", "dispatcher-4"}
-	got := ""
+	var got strings.Builder
 	for p := range 16 {
 		for _, m := range members {
-			got += fmt.Sprintf("%d", rank(m, members, p)+1) // 0 is idle
+			got.WriteString(strconv.Itoa(rank(m, members, p) + 1)) // 0 is idle
 		}
-		got += " "
+		got.WriteByte(' ')
 	}
-	assert.Equal(t, ranksOfSixteen, got)
+	assert.Equal(t, ranksOfSixteen, got.String())
 }
 
 // TestSharesAreFair looks at many fleets whose names are alike.
@@ -31,20 +33,22 @@ func TestSharesAreFair(t *testing.T) {
 			members[i] = fmt.Sprintf("handfast-dispatcher-7d9f8c6b5-%d", i)
 		}
 		count := make([]int, n)
-		const partitions = 10_000
+		const partitions = 2000
 		for p := range partitions {
 			order := slices.Clone(members)
 			slices.Reverse(order)
 			for i, m := range members {
 				r := rank(m, members, p)
-				assert.Equal(t, r, rank(m, order, p), "the order of the list does not matter")
+				if r != rank(m, order, p) {
+					t.Fatalf("the order of the list of members changes the rank of %s for partition %d", m, p)
+				}
 				if r == 0 {
 					count[i]++
 				}
 			}
 		}
 		for i, c := range count {
-			assert.InEpsilon(t, partitions/n, c, 0.15, "%d of %d", i, n)
+			assert.InEpsilon(t, partitions/n, c, 0.25, "%d of %d", i, n)
 		}
 	}
 }

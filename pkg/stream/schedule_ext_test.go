@@ -3,6 +3,7 @@ package stream_test
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -61,7 +62,8 @@ func fired(t *testing.T, b *broker, n int) []jetstream.Msg {
 
 // TestSchedulesNeverFireEarly puts many of them at odd fractions of seconds, in the past and in the future.
 func TestSchedulesNeverFireEarly(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, topology := applied(t)
 		began := time.Now()
 		at := map[delivery.ID]time.Time{}
@@ -96,7 +98,8 @@ func TestSchedulesNeverFireEarly(t *testing.T) {
 }
 
 func TestAScheduleIsReplacedAndRepeated(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, topology := applied(t)
 		began := time.Now()
 		put := func(attempt int, after time.Duration) (duplicate bool) {
@@ -137,7 +140,8 @@ func TestAScheduleIsReplacedAndRepeated(t *testing.T) {
 
 // TestSchedulesOutliveTheBroker stops it while one is due and one is not.
 func TestSchedulesOutliveTheBroker(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		first := start(t, embedded.Options{Dir: dir})
 		topology := apply(t, first)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,7 +37,8 @@ type bounded struct {
 var errTooMany = errors.New("the sweep publishes more than there is")
 
 func (b *bounded) PublishMsg(ctx context.Context, msg *nats.Msg, options ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	if b.left--; b.left < 0 {
+	b.left--
+	if b.left < 0 {
 		return nil, errTooMany
 	}
 	return b.JetStream.PublishMsg(ctx, msg, options...)
@@ -55,7 +57,8 @@ func sweep(t *testing.T, b *broker, topology stream.Topology, now time.Time) int
 // TestSweepPublishesTheOverdueOnesAgain looks from a moment at which some are overdue, although for the broker they are
 // not: so they stay, each with a new sequence, and the sweep must end all the same.
 func TestSweepPublishesTheOverdueOnesAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, topology := applied(t)
 		began := time.Now()
 		const overdue, fresh = 50, 5
@@ -98,7 +101,8 @@ func assertSchedule(t *testing.T, b *broker, topology stream.Topology, id delive
 // TestSweepFreesWhatAFullStoreHolds is the case it is for: the store has no room at the moment when schedules are due, and
 // the broker forgets them, room or no room, until they are published again.
 func TestSweepFreesWhatAFullStoreHolds(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		const room = 4 << 20
 		b := start(t, embedded.Options{Dir: t.TempDir(), MaxStore: room})
 		topology, err := stream.Topology{Partitions: 4, MaxBytes: 1 << 20}.Fill()
@@ -149,7 +153,8 @@ func TestSweepFreesWhatAFullStoreHolds(t *testing.T) {
 }
 
 func TestSweepLeavesOtherSchedulesAlone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, topology := applied(t)
 		msg, _, err := topology.ScheduleMessage(retry("msg_1"), time.Now(), "")
 		require.NoError(t, err)

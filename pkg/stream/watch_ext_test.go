@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -75,7 +76,8 @@ func follow(t *testing.T, b *broker, topology stream.Topology) *following {
 }
 
 func TestTheRegistryFollowsTheCatalogue(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, topology := applied(t)
 		writer, err := topology.OpenCatalogue(t.Context(), b.js, quiet())
 		require.NoError(t, err)
@@ -143,7 +145,8 @@ func TestTheRegistryFollowsTheCatalogue(t *testing.T) {
 
 // TestAnEndpointCalledStatus has the name of what stands beside a document.
 func TestAnEndpointCalledStatus(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, topology := applied(t)
 		f := follow(t, b, topology)
 		key := endpoint.Key{Tenant: "acme", Name: "status"}
@@ -159,7 +162,8 @@ func TestAnEndpointCalledStatus(t *testing.T) {
 
 // TestWhatDoesNotBelongThereIsIgnored writes past the catalogue.
 func TestWhatDoesNotBelongThereIsIgnored(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		b, topology := applied(t)
 		f := follow(t, b, topology)
 		_, err := f.Apply(t.Context(), document(t, "orders", "good.example.com"))
@@ -201,7 +205,8 @@ func TestWhatDoesNotBelongThereIsIgnored(t *testing.T) {
 
 // TestFollowingGoesOnAfterTheBrokerWasAway changes the catalogue while a follower cannot see it.
 func TestFollowingGoesOnAfterTheBrokerWasAway(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	ticking(t)
+	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		first := start(t, embedded.Options{Dir: dir})
 		topology := apply(t, first)

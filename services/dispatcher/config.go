@@ -27,7 +27,7 @@ type Config struct {
 	LeaseTTL time.Duration
 	// SweepInterval is how often stuck schedules are looked for. Default 1 min.
 	SweepInterval time.Duration
-	// FetchWait is how long a pull stays with the broker. Default 5 s.
+	// FetchWait lets a pull stay with the broker for longer than 30 s, which only virtual time has a use for.
 	FetchWait time.Duration
 	// DrainTimeout bounds how long a stopping dispatcher waits for answers. Default 30 s.
 	DrainTimeout time.Duration
@@ -54,7 +54,6 @@ func (c Config) fill() Config {
 	duration(&c.Freshness, 2*time.Minute)
 	duration(&c.LeaseTTL, 10*time.Second)
 	duration(&c.SweepInterval, time.Minute)
-	duration(&c.FetchWait, 5*time.Second)
 	duration(&c.DrainTimeout, 30*time.Second)
 	return c
 }

@@ -17,7 +17,7 @@ import (
 type Config struct {
 	// Concurrency is how many events and retries are worked on at a time. Default 256.
 	Concurrency int
-	// FetchWait is how long a pull stays with the broker. Default 5 s.
+	// FetchWait lets a pull stay with the broker for longer than 30 s, which only virtual time has a use for.
 	FetchWait time.Duration
 	// TendInterval is how often endpoints that wait are looked for, in case a wake-up was lost. Default 1 min.
 	TendInterval time.Duration
@@ -28,9 +28,6 @@ type Config struct {
 func (c Config) fill() Config {
 	if c.Concurrency <= 0 {
 		c.Concurrency = 256
-	}
-	if c.FetchWait <= 0 {
-		c.FetchWait = 5 * time.Second
 	}
 	if c.TendInterval <= 0 {
 		c.TendInterval = time.Minute

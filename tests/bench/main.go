@@ -24,7 +24,7 @@ func parse(arguments []string, help io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(help)
-	flags.IntVar(&s.deliveries, "deliveries", 12_000, "deliveries of each side in a round")
+	flags.IntVar(&s.deliveries, "deliveries", 16_000, "deliveries of each side in a round")
 	flags.IntVar(&s.rounds, "rounds", 5, "rounds, each with both sides")
 	flags.IntVar(&s.window, "window", 4096, "events that may be published and not yet arrived in a throughput round")
 	flags.IntVar(&s.rate, "rate", 1000, "events a second while latency is measured")

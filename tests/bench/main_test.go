@@ -53,7 +53,7 @@ func keys(object map[string]any) []string {
 func TestParse(t *testing.T) {
 	s, err := parse([]string{"--rounds", "3", "--http2", "--cpuprofile", "cpu.pprof"}, io.Discard)
 	require.NoError(t, err)
-	assert.Equal(t, settings{deliveries: 12_000, rounds: 3, window: 4096, rate: 1000, seconds: 8, http2: true, cpuProfile: "cpu.pprof"}, s)
+	assert.Equal(t, settings{deliveries: 16_000, rounds: 3, window: 4096, rate: 1000, seconds: 8, http2: true, cpuProfile: "cpu.pprof"}, s)
 
 	_, err = parse([]string{"--rounds", "0", "--seconds", "NaN", "more"}, io.Discard)
 	require.ErrorContains(t, err, "--rounds 0: give at least 1")

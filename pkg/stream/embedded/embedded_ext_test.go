@@ -74,11 +74,11 @@ func TestItServesThisProcessWithoutASocket(t *testing.T) {
 func TestItServesOthersWhenAskedTo(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-		if l, err := net.Listen("tcp", address); err != nil {
+		probe, err := net.Listen("tcp", address)
+		if err != nil {
 			continue // this machine has no IPv6
-		} else {
-			l.Close()
 		}
+		probe.Close()
 		s, err := embedded.Start(embedded.Options{Dir: t.TempDir(), Listen: address})
 		require.NoError(t, err)
 		host, port, err := net.SplitHostPort(strings.TrimPrefix(s.URL(), "nats://"))
