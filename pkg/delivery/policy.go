@@ -98,7 +98,7 @@ func (p Policy) retry(d Delivery, v Verdict, now time.Time) Step {
 	if made := d.Counted(); made > len(p.Schedule) {
 		return Step{Action: Bury, Reason: "all " + strconv.Itoa(made) + " attempts are used up; the last one: " + v.Detail}
 	}
-	at := now.Add(p.wait(d, d.Counted(), v))
+	at := now.Add(wait(d, v, p.scheduled(d.Counted())))
 	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1, Inline: p.inline(d, at)}
 }
 
@@ -110,20 +110,23 @@ func (p Policy) inline(d Delivery, at time.Time) bool {
 // hold waits as the schedule does while it lasts, and then every HoldInterval. It leaves the schedule as it is: when the
 // certificate is mended at last, an ordinary failure must not find all attempts used up.
 func (p Policy) hold(d Delivery, v Verdict, now time.Time) Step {
-	at := now.Add(p.wait(d, d.Attempt-d.Base, v))
+	// Not longer than HoldInterval, whatever the schedule says: somebody is mending a certificate and wants to see.
+	at := now.Add(wait(d, v, min(p.scheduled(d.Attempt-d.Base), HoldInterval)))
 	return Step{Action: Schedule, At: at, Attempt: d.Attempt + 1, Hold: true, Inline: p.inline(d, at)}
 }
 
-// wait is the time after the n-th attempt.
-func (p Policy) wait(d Delivery, n int, v Verdict) time.Duration {
-	wait := HoldInterval
+// scheduled is the wait that the schedule sets after the n-th attempt.
+func (p Policy) scheduled(n int) time.Duration {
 	if i := n - 1; i >= 0 && i < len(p.Schedule) {
-		wait = p.Schedule[i]
+		return p.Schedule[i]
 	}
-	// Not earlier than the receiver asks, and not earlier than the schedule: a short Retry-After must not use up
-	// all attempts within seconds.
-	wait = max(wait, min(v.RetryAfter, MaxRetryAfter))
-	return jitter(wait, d.ID, d.Attempt)
+	return HoldInterval
+}
+
+// wait is not shorter than what the schedule sets, and not shorter than the receiver asks: a short Retry-After must not
+// use up all attempts within seconds.
+func wait(d Delivery, v Verdict, scheduled time.Duration) time.Duration {
+	return jitter(max(scheduled, min(v.RetryAfter, MaxRetryAfter)), d.ID, d.Attempt)
 }
 
 // jitter lengthens a wait by up to jitterShare. It is derived from the delivery, so that retries of many deliveries

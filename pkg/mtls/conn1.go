@@ -214,7 +214,7 @@ func (c *http1) firstWord(ctx context.Context, r *Request, wait time.Duration) (
 			return nil, false, nil
 		}
 	}
-	return nil, false, errTooManyInterim
+	return nil, false, tooManyInterim()
 }
 
 // await blocks until the receiver says something, or the wait is over, or ctx ends; only the last is an error.

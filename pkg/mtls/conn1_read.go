@@ -20,8 +20,8 @@ type limitedReader struct {
 
 func (l *limitedReader) Read(p []byte) (int, error) {
 	if l.left <= 0 {
-		l.err = errTooLong
-		return 0, errTooLong
+		l.err = &protocolError{reason: "the answer, or its header, is longer than it may be"}
+		return 0, l.err
 	}
 	n, err := l.from.Read(p[:min(len(p), l.left)])
 	l.left -= n
@@ -29,10 +29,7 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // io.Reader must pass io.EOF through
 }
 
-var (
-	errTooLong        = &protocolError{reason: "the answer, or its header, is longer than it may be"}
-	errTooManyInterim = &protocolError{reason: "too many interim responses"}
-)
+func tooManyInterim() error { return &protocolError{reason: "too many interim responses"} }
 
 // read reads the final answer.
 func (c *http1) read(r *Request) (*Response, error) {
@@ -42,7 +39,7 @@ func (c *http1) read(r *Request) (*Response, error) {
 			return response, err
 		}
 	}
-	return nil, errTooManyInterim
+	return nil, tooManyInterim()
 }
 
 // readOne reads one answer, interim or final.

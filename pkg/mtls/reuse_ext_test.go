@@ -217,11 +217,11 @@ func TestWaitersLeave(t *testing.T) {
 		var served atomic.Int64
 		for i := range 20 {
 			group.Go(func() {
-				ctx, cancel := t.Context(), context.CancelFunc(func() {})
-				if i%2 == 0 {
-					ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
-				}
+				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
+				if i%2 == 0 {
+					time.AfterFunc(3*time.Second, cancel)
+				}
 				_, err := pool.Do(ctx, p.target(receiver.address), post(10))
 				if err == nil {
 					served.Add(1)

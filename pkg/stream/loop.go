@@ -25,7 +25,8 @@ type Loop struct {
 	Batch int
 	// Wait is how long a pull stays with the broker: 30 s, the client library's own, unless it is longer, which only
 	// virtual time has a use for.
-	Wait   time.Duration
+	Wait time.Duration
+	// Handle gets the messages of one pull in order. After a change of priority two pulls may hand on side by side.
 	Handle func(jetstream.Msg)
 	Logger *slog.Logger
 }

@@ -91,6 +91,26 @@ func (c *Catalogue) Get(ctx context.Context, key endpoint.Key) (*endpoint.Endpoi
 	return e, entry.Revision(), nil
 }
 
+// Lookup reads a document and what was found out about its endpoint. The error wraps [ErrNoEndpoint] when there is none.
+func (c *Catalogue) Lookup(ctx context.Context, key endpoint.Key) (endpoint.Registered, error) {
+	e, revision, err := c.Get(ctx, key)
+	if err != nil {
+		return endpoint.Registered{}, err
+	}
+	found := endpoint.Registered{Endpoint: e, Revision: revision}
+	entry, err := c.kv.Get(ctx, StatusKey(key, c.partitions))
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return found, nil
+	case err != nil:
+		return endpoint.Registered{}, fmt.Errorf("read status of endpoint %s: %w", key, err)
+	}
+	if err := json.Unmarshal(entry.Value(), &found.Status); err != nil {
+		return endpoint.Registered{}, fmt.Errorf("stored status of endpoint %s: %w", key, err)
+	}
+	return found, nil
+}
+
 // Follow keeps a registry equal to the bucket until ctx ends. ready is called once, when everything that was stored at
 // the start has been read.
 func (c *Catalogue) Follow(ctx context.Context, registry *endpoint.Registry, ready func()) {

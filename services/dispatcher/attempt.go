@@ -174,7 +174,8 @@ func (d *Dispatcher) spanOptions(h *held) []trace.SpanStartOption {
 func (d *Dispatcher) endpoint(ctx context.Context, key endpoint.Key, r *result) (endpoint.Registered, bool) {
 	to, ok := d.endpoints.Get(key)
 	if !ok {
-		e, revision, err := d.catalogue.Get(ctx, key)
+		var err error
+		to, err = d.catalogue.Lookup(ctx, key)
 		switch {
 		case errors.Is(err, stream.ErrNoEndpoint):
 			r.verdict = ours(delivery.Gone, "endpoint "+key.String()+" has been deleted", "")
@@ -183,7 +184,6 @@ func (d *Dispatcher) endpoint(ctx context.Context, key endpoint.Key, r *result) 
 			r.verdict = ours(delivery.LaneFull, "endpoint "+key.String()+" could not be read: "+err.Error(), "")
 			return to, false
 		}
-		to = endpoint.Registered{Endpoint: e, Revision: revision}
 	}
 	if to.Paused {
 		r.verdict = ours(delivery.LaneFull, "endpoint "+key.String()+" is paused", "")

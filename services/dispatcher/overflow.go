@@ -36,7 +36,7 @@ func (d *Dispatcher) refuse(msg jetstream.Msg, cause error) {
 	defer d.slots.Release(1)
 	ctx := d.life
 	d.logger.ErrorContext(ctx, "foreign message among the deliveries", slog.String("subject", msg.Subject()), slog.Any("error", cause))
-	id := "foreign"
+	id := "foreign-delivery"
 	if meta, err := msg.Metadata(); err == nil {
 		id += "-" + strconv.FormatUint(meta.Sequence.Stream, 10)
 	}

@@ -31,7 +31,9 @@ const (
 )
 
 // park puts a delivery into the backlog of its endpoint, which is paused. A backlog that is full sends it to RETRIES.
-func (s *Signer) park(ctx context.Context, d delivery.Delivery, inline *delivery.Inline) error {
+// source names what is parked: the same event or record is parked once, and a delivery that comes back to be parked again
+// is not mistaken for it.
+func (s *Signer) park(ctx context.Context, d delivery.Delivery, inline *delivery.Inline, source string) error {
 	step := delivery.Step{Attempt: d.Attempt, Resigned: d.Resigned}
 	record := delivery.NewRetry(d, step, delivery.LaneFull, "")
 	record.Inline = inline
@@ -43,7 +45,7 @@ func (s *Signer) park(ctx context.Context, d delivery.Delivery, inline *delivery
 	if trace := traceparent(ctx); trace != "" {
 		msg.Header["traceparent"] = []string{trace}
 	}
-	_, err = s.publisher.Send(msg, string(d.ID)+"."+strconv.Itoa(d.Attempt)).Wait(ctx)
+	_, err = s.publisher.Send(msg, string(d.ID)+"."+source).Wait(ctx)
 	if !stream.IsFull(err) {
 		return err //nolint:wrapcheck // says what and where already, or is nil
 	}
@@ -138,6 +140,9 @@ func (s *Signer) tendWaiting(ctx context.Context) {
 		}
 		key := endpoint.Key{Tenant: parts[2], Name: parts[3]}
 		if to, ok := s.endpoints.Get(key); ok && to.Paused {
+			if err := s.preserve(ctx, key); err != nil && ctx.Err() == nil {
+				s.logger.WarnContext(ctx, "could not keep the payload of waiting deliveries; trying again within a minute", slog.String("endpoint", key.String()), slog.Any("error", err))
+			}
 			continue
 		}
 		if err := s.callWaiting(ctx, key, "t"+strconv.FormatInt(time.Now().Unix()/60, 10)); err != nil && ctx.Err() == nil {
@@ -188,6 +193,44 @@ func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, deliv
 		return
 	}
 	s.done(ctx, msg)
+}
+
+// preserve gives the oldest deliveries of a paused endpoint their payload to take along before their events age out.
+func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
+	subject := stream.BacklogSubject(key, s.topology.Partitions)
+	next := uint64(1)
+	for range 16 * bundle {
+		raw, err := s.backlog.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the backlog of %s: %w", key, err)
+		}
+		next = raw.Sequence + 1
+		record, err := delivery.ParseRetry(raw.Data)
+		if err != nil || record.Inline != nil {
+			continue
+		}
+		if time.Since(record.First) < stream.Horizon {
+			return nil // those behind it came later
+		}
+		content, err := s.payload(ctx, record)
+		if _, lost := errors.AsType[*lostError](err); lost {
+			continue // the drain will say so
+		}
+		if err != nil {
+			return err
+		}
+		inline := &delivery.Inline{ContentType: content.content, Body: content.body, Type: content.kind, Source: content.source, ID: content.id}
+		if err := s.park(propagator.Extract(ctx, event.Carrier(raw.Header)), record.Due(), inline, "i"+strconv.FormatUint(raw.Sequence, 10)); err != nil {
+			return err
+		}
+		if err := s.backlog.DeleteMsg(ctx, raw.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return fmt.Errorf("replace a record in the backlog of %s: %w", key, err)
+		}
+	}
+	return nil
 }
 
 func (s *Signer) drain(ctx context.Context, key endpoint.Key) (more bool, err error) {

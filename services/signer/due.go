@@ -56,7 +56,7 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 		return err
 	}
 	if to.Paused {
-		return s.park(ctx, d, record.Inline)
+		return s.park(ctx, d, record.Inline, source)
 	}
 	content, err := s.payload(ctx, record)
 	var lost *lostError
@@ -111,11 +111,7 @@ func (s *Signer) endpoint(ctx context.Context, key endpoint.Key) (endpoint.Regis
 	if known, ok := s.endpoints.Get(key); ok {
 		return known, nil
 	}
-	e, revision, err := s.catalogue.Get(ctx, key)
-	if err != nil {
-		return endpoint.Registered{}, err //nolint:wrapcheck // says what and where already
-	}
-	return endpoint.Registered{Endpoint: e, Revision: revision}, nil
+	return s.catalogue.Lookup(ctx, key) //nolint:wrapcheck // says what and where already
 }
 
 // end buries a delivery that cannot go on.
@@ -140,7 +136,7 @@ func (s *Signer) refuseRetry(ctx context.Context, msg jetstream.Msg, cause error
 		Body: delivery.NewBody(msg.Data()), At: time.Now().UTC(),
 	}
 	s.logger.ErrorContext(ctx, "foreign record among the retries", slog.String("subject", msg.Subject()), slog.Any("error", cause))
-	id := "foreign"
+	id := "foreign-retry"
 	if meta, err := msg.Metadata(); err == nil {
 		id += "-" + strconv.FormatUint(meta.Sequence.Stream, 10)
 	}

@@ -147,7 +147,7 @@ func (s *Signer) fanOut(ctx context.Context, e *stored, matched []endpoint.Regis
 	for i, to := range matched {
 		d := first(e, to)
 		if to.Paused {
-			problems[i] = s.park(ctx, d, nil)
+			problems[i] = s.park(ctx, d, nil, "e"+strconv.FormatUint(e.sequence, 10))
 			continue
 		}
 		signed, err := s.sign(ctx, e.payload, to, d)

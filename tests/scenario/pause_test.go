@@ -61,3 +61,46 @@ func TestAPausedEndpointKeepsItsDeliveries(t *testing.T) {
 		assert.Len(t, r.Hits(), more+2, "and nothing twice")
 	})
 }
+
+// TestPausedTwiceLosesNothing pauses an endpoint again while its delivery, which a resume has just signed, still waits
+// for a dispatcher.
+func TestPausedTwiceLosesNothing(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		r := w.Receiver("hooks.example.com", kit.Answer(200))
+		pause := func(p bool) { w.Apply(r.Document("acme", "orders", func(d map[string]any) { d["paused"] = p })) }
+		pause(true)
+		w.StartSigner(w.Broker.Option())
+		w.Pass(time.Second)
+		w.Publish("acme", "a.b", `{}`)
+		w.Pass(time.Second)
+		pause(false) // signed into DELIVERIES; there is no dispatcher yet
+		w.Pass(5 * time.Second)
+		pause(true)
+		w.StartDispatcher(w.Broker.Option())
+		w.Pass(20 * time.Second)
+		assert.Equal(t, 1, w.Count(stream.Backlog), "parked a second time")
+		pause(false)
+		w.Pass(time.Hour)
+		assert.Len(t, r.Hits(), 1)
+	})
+}
+
+// TestALongPauseKeepsThePayload pauses an endpoint for longer than events are kept.
+func TestALongPauseKeepsThePayload(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		r := w.Receiver("hooks.example.com", kit.Answer(200))
+		w.Apply(r.Document("acme", "orders", paused))
+		w.Start()
+		w.Pass(time.Second)
+		w.Publish("acme", "com.acme.order.created", `{"order":1}`)
+		w.Pass(8 * 24 * time.Hour)
+		require.Zero(t, w.Count(stream.Events), "the event has aged out")
+		require.Equal(t, 1, w.Count(stream.Backlog))
+		w.Apply(r.Document("acme", "orders"))
+		w.Pass(time.Second)
+		require.Len(t, r.Hits(), 1)
+		assert.Contains(t, string(r.Hits()[0].Body), `{"order":1}`)
+	})
+}
