@@ -125,7 +125,7 @@ const (
 	TurnDone Turn = iota + 1
 	// TurnRetry: try again on the endpoint's schedule, then dead letter.
 	TurnRetry
-	// TurnHold: try again for as long as the event lives; somebody must mend a certificate or a setting.
+	// TurnHold: try again until it works; somebody must mend a certificate or a setting.
 	TurnHold
 	// TurnSign: sign again and send; it costs no attempt.
 	TurnSign

@@ -14,7 +14,13 @@
 //
 // On TLS 1.3 a handshake "succeeds" before the receiver has judged our certificate; the refusal arrives on the first
 // read. A connection is therefore unproven until the receiver has answered something on it, and what ends an unproven
-// connection is attributed to our certificate.
+// connection is attributed to our certificate. On HTTP/2 that answer is the one to a ping, before any request; on
+// HTTP/1.1 it is the answer to the first header, an interim one included.
+//
+// A connection that waits is looked at, through TLS and without blocking, at the moment at which it is used again. What
+// nobody asked for ends it, wherever it waits, and so does a close. A request that meets a close all the same goes once
+// more, on a connection that is new. While a destination is down one handshake at a time tries it, and its failure
+// answers everybody who waits.
 //
 // What this package must never do:
 //   - send a byte of a message where the receiver's certificate did not pass trust, or, with [Required], where the

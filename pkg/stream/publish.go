@@ -28,6 +28,8 @@ type Publisher struct {
 	last    uint64
 	waiting map[uint64]*future
 	sweeper *time.Timer
+	// reconnects is what the connection had counted at the last sweep.
+	reconnects uint64
 	spare   sync.Pool
 }
 
@@ -86,7 +88,7 @@ func (p *Publisher) send(msg *nats.Msg, confirm bool) Pending {
 	token := p.last
 	p.waiting[token] = f
 	if p.sweeper == nil {
-		p.sweeper = time.AfterFunc(ackTimeout, p.sweep)
+		p.sweeper = time.AfterFunc(time.Second, p.sweep)
 	}
 	p.mu.Unlock()
 	msg.Reply = p.inbox + strconv.FormatUint(token, 36)
@@ -191,11 +193,15 @@ var ErrNotAcknowledged = errors.New("the broker did not acknowledge within " + a
 
 // sweep ends what the broker will not answer any more, for example because the connection was lost.
 func (p *Publisher) sweep() {
+	// What was published on a connection that has broken since is not answered on the next one.
+	connected, reconnects := p.nc.IsConnected(), p.nc.Stats().Reconnects
 	p.mu.Lock()
 	now := time.Now()
+	broken := !connected || reconnects != p.reconnects
+	p.reconnects = reconnects
 	var late []*future
 	for token, f := range p.waiting {
-		if now.Before(f.until) {
+		if !broken && now.Before(f.until) {
 			continue
 		}
 		delete(p.waiting, token)

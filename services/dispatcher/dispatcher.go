@@ -31,6 +31,7 @@ type Dispatcher struct {
 	topology   stream.Topology
 	publisher  *stream.Publisher
 	retries    jetstream.Stream
+	deliveries jetstream.Stream
 	partitions []jetstream.Consumer
 	catalogue  *stream.Catalogue
 	endpoints  endpoint.Registry
@@ -96,6 +97,9 @@ func (d *Dispatcher) bind(ctx context.Context) (err error) {
 	}
 	if d.retries, err = d.js.Stream(ctx, stream.Retries); err != nil {
 		return fmt.Errorf("look up stream %s: %w", stream.Retries, err)
+	}
+	if d.deliveries, err = d.js.Stream(ctx, stream.Deliveries); err != nil {
+		return fmt.Errorf("look up stream %s: %w", stream.Deliveries, err)
 	}
 	d.partitions = make([]jetstream.Consumer, d.topology.Partitions)
 	for p := range d.partitions {
@@ -190,32 +194,6 @@ func (d *Dispatcher) trim(ctx context.Context) {
 		}
 		for _, h := range d.lanes.trim(time.Now()) {
 			d.overflow(h)
-		}
-	}
-}
-
-// sweep frees the schedules of this dispatcher's partitions that a full store has held up.
-func (d *Dispatcher) sweep(ctx context.Context) {
-	tick := time.NewTicker(d.config.SweepInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		for p := range d.partitions {
-			if d.members.Rank(p) != 0 {
-				continue
-			}
-			freed, err := d.topology.Sweep(ctx, d.retries, d.js, p, time.Now())
-			if err != nil && ctx.Err() == nil {
-				d.logger.WarnContext(ctx, "cannot look for stuck retries", slog.Int("partition", p), slog.Any("error", err))
-			}
-			if freed > 0 {
-				d.logger.WarnContext(ctx, "freed retries that were overdue; the store was probably full when they were due",
-					slog.Int("partition", p), slog.Int("retries", freed))
-			}
 		}
 	}
 }
