@@ -30,7 +30,7 @@ type Publisher struct {
 	sweeper *time.Timer
 	// reconnects is what the connection had counted at the last sweep.
 	reconnects uint64
-	spare   sync.Pool
+	spare      sync.Pool
 }
 
 type future struct {
