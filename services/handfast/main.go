@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/handfast/handfast/services/handfast/configuration"
+	"github.com/handfast/handfast/services/handfast/process"
 )
 
 // command is the table of sub-commands.
@@ -43,6 +44,7 @@ type streams struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	process.TuneMemory()
 	code := run(ctx, os.Args[1:], streams{out: os.Stdout, err: os.Stderr, live: isTerminal(os.Stdout)})
 	stop()
 	os.Exit(code)

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+
+	"github.com/handfast/handfast/services/handfast/process"
 )
 
 // settings are the flags.
@@ -29,7 +31,7 @@ func parse(arguments []string, help io.Writer) (settings, error) {
 	flags.IntVar(&s.window, "window", 4096, "events that may be published and not yet arrived in a throughput round")
 	flags.IntVar(&s.rate, "rate", 1000, "events a second while latency is measured")
 	flags.Float64Var(&s.seconds, "seconds", 8, "how long latency is measured")
-	flags.BoolVar(&s.http2, "http2", false, "let the receivers offer HTTP/2; without it they speak HTTP/1.1, which is faster for both sides")
+	flags.BoolVar(&s.http2, "http2", false, "let the receivers offer HTTP/2; without it they speak HTTP/1.1")
 	flags.StringVar(&s.cpuProfile, "cpuprofile", "", "write a CPU profile of one more pipeline round, rounds times as long, to this `file`")
 	flags.StringVar(&s.allocationProfile, "allocprofile", "", "write the allocations up to the end of that round to this `file`")
 	if err := flags.Parse(arguments); err != nil {
@@ -51,6 +53,7 @@ func parse(arguments []string, help io.Writer) (settings, error) {
 }
 
 func main() {
+	process.TuneMemory() // as every handfast process does; both sides of the comparison run under it
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	s, err := parse(os.Args[1:], os.Stderr)
