@@ -21,6 +21,8 @@ type Config struct {
 	ID string
 	// Slots is how many messages are held at a time. Default 4096, at least 512.
 	Slots int
+	// Bytes bounds the request bodies that are held at a time, beyond those that are just being sent. Default 256 MiB.
+	Bytes int64
 	// Freshness is how old a signature may be when it is sent. Default 2 min.
 	Freshness time.Duration
 	// LeaseTTL is how long the others count this dispatcher in after its last sign of life. Default 10 s.
@@ -51,6 +53,9 @@ func (c Config) fill() Config {
 	}
 	number(&c.Slots, 4096)
 	c.Slots = max(c.Slots, minSlots)
+	if c.Bytes <= 0 {
+		c.Bytes = 256 << 20
+	}
 	duration(&c.Freshness, 2*time.Minute)
 	duration(&c.LeaseTTL, 10*time.Second)
 	duration(&c.SweepInterval, time.Minute)

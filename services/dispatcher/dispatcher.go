@@ -71,7 +71,7 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Dispatcher, er
 		config: config, logger: deps.Logger, tracer: deps.TracerProvider.Tracer(scope), identities: deps.Identities,
 		slots: stream.NewSlots(config.Slots), ledger: newLedger(ledgerSize), life: ctx,
 	}
-	d.lanes.most, d.holding.every = config.Slots, stream.AckWait/3
+	d.lanes.most, d.lanes.bytes, d.holding.every = config.Slots, config.Bytes, stream.AckWait/3
 	var err error
 	if d.pool, err = mtls.NewPool(config.Connections); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)

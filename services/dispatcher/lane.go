@@ -30,10 +30,12 @@ const (
 
 // lanes are the queues of this dispatcher, one per endpoint that has something waiting. A lane goes when it is empty.
 type lanes struct {
-	most int // the dispatcher's slots
+	most  int   // the dispatcher's slots
+	bytes int64 // how much may wait in all lanes together
 
-	mu   sync.Mutex
-	open map[endpoint.Key]*lane
+	mu      sync.Mutex
+	open    map[endpoint.Key]*lane
+	waiting int64 // bytes of bodies in the queues
 }
 
 type lane struct {
@@ -58,9 +60,11 @@ func (l *lanes) offer(h *held, limit int, now time.Time, work func(*lane)) bool 
 		l.open[key] = at
 	}
 	at.limit = limit
-	if len(at.queue)+at.active >= at.room(now, l.most) {
+	size := int64(len(h.signed.Body))
+	if len(at.queue)+at.active >= at.room(now, l.most) || (l.waiting > 0 && l.waiting+size > l.bytes) {
 		return false
 	}
+	l.waiting += size
 	at.queue = append(at.queue, h)
 	if at.active < at.limit {
 		at.active++
@@ -92,6 +96,7 @@ func (l *lanes) next(key endpoint.Key, at *lane, took time.Duration, now time.Ti
 		h := at.queue[0]
 		at.queue[0] = nil
 		at.queue = at.queue[1:]
+		l.waiting -= int64(len(h.signed.Body))
 		return h
 	}
 	at.active--
@@ -113,6 +118,9 @@ func (l *lanes) trim(now time.Time) []*held {
 			continue
 		}
 		out = append(out, at.queue[keep:]...)
+		for _, h := range at.queue[keep:] {
+			l.waiting -= int64(len(h.signed.Body))
+		}
 		clear(at.queue[keep:])
 		at.queue = at.queue[:keep]
 	}

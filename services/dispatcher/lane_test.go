@@ -27,7 +27,7 @@ func fill(l *lanes, name string, limit int, now time.Time) (taken int, opened *l
 func TestALaneHoldsWhatItsEndpointCanTakeSoon(t *testing.T) {
 	now := time.Now()
 	key := endpoint.Key{Tenant: "acme", Name: "a"}
-	l := lanes{most: 10_000}
+	l := lanes{most: 10_000, bytes: 1 << 30}
 	unknown, at := fill(&l, "a", 4, now)
 	assert.InDelta(t, 4+int(laneTime*4/firstLatency), unknown, 4, "an endpoint that is not known yet")
 
@@ -43,7 +43,7 @@ func TestALaneHoldsWhatItsEndpointCanTakeSoon(t *testing.T) {
 
 func TestAHangingLaneGivesItsSlotsBack(t *testing.T) {
 	now := time.Now()
-	l := lanes{most: 10_000}
+	l := lanes{most: 10_000, bytes: 1 << 30}
 	taken, _ := fill(&l, "a", 4, now)
 	assert.Empty(t, l.trim(now), "not at once")
 	later := now.Add(10 * time.Second)
@@ -54,7 +54,7 @@ func TestAHangingLaneGivesItsSlotsBack(t *testing.T) {
 func TestALaneGoesWhenItIsEmpty(t *testing.T) {
 	now := time.Now()
 	key := endpoint.Key{Tenant: "acme", Name: "a"}
-	l := lanes{most: 10}
+	l := lanes{most: 10, bytes: 1 << 30}
 	var at *lane
 	require.True(t, l.offer(message("a"), 2, now, func(opened *lane) { at = opened }))
 	require.NotNil(t, l.next(key, at, 0, now))
@@ -65,7 +65,7 @@ func TestALaneGoesWhenItIsEmpty(t *testing.T) {
 
 func TestALaneWorksWithinItsConcurrency(t *testing.T) {
 	now := time.Now()
-	l := lanes{most: 100}
+	l := lanes{most: 100, bytes: 1 << 30}
 	workers := 0
 	for range 10 {
 		l.offer(message("a"), 3, now, func(*lane) { workers++ })
@@ -98,4 +98,20 @@ func TestTheLedgerIsBounded(t *testing.T) {
 	}
 	assert.LessOrEqual(t, len(l.young)+len(l.old), 100)
 	assert.Empty(t, l.underway)
+}
+
+func TestLanesAreBoundedInBytes(t *testing.T) {
+	now := time.Now()
+	l := lanes{most: 10_000, bytes: 1000}
+	large := func(name string) *held {
+		h := message(name)
+		h.signed.Body = make([]byte, 400)
+		return h
+	}
+	var at *lane
+	require.True(t, l.offer(large("a"), 1, now, func(opened *lane) { at = opened }))
+	require.True(t, l.offer(large("b"), 1, now, func(*lane) {}))
+	assert.False(t, l.offer(large("c"), 1, now, func(*lane) {}), "three are more than 1000 bytes")
+	require.NotNil(t, l.next(endpoint.Key{Tenant: "acme", Name: "a"}, at, 0, now))
+	assert.True(t, l.offer(large("c"), 1, now, func(*lane) {}), "one has gone")
 }
