@@ -30,32 +30,32 @@ func (b builder) address() address {
 		return address{}
 	}
 	if strings.ContainsFunc(given, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		b.found.add(path, "contains a space or a control character: percent-encode it")
+		b.found.addf(path, "contains a space or a control character: percent-encode it")
 		return address{}
 	}
 	parsed, err := url.Parse(given)
 	if err != nil {
-		b.found.add(path, "is not a valid URL: %s", urlReason(err))
+		b.found.addf(path, "is not a valid URL: %s", urlReason(err))
 		return address{}
 	}
 	if parsed.Scheme != "https" {
-		b.found.add(path, "must begin with https://, because a message leaves only over TLS")
+		b.found.addf(path, "must begin with https://, because a message leaves only over TLS")
 	}
 	if parsed.User != nil {
-		b.found.add(path, "must not hold a user name or password: the receiver knows us by our certificate and signatures")
+		b.found.addf(path, "must not hold a user name or password: the receiver knows us by our certificate and signatures")
 	}
 	if strings.Contains(given, "#") {
-		b.found.add(path, "must not hold a fragment (#…): it would never reach the receiver")
+		b.found.addf(path, "must not hold a fragment (#…): it would never reach the receiver")
 	}
 	out := address{url: parsed}
 	port := b.port(path, parsed)
 	if parsed.Hostname() == "" {
-		b.found.add(path, "has no host: write it as https://host/path")
+		b.found.addf(path, "has no host: write it as https://host/path")
 		return out
 	}
 	host, problem := normalHost(parsed.Hostname())
 	if problem != "" {
-		b.found.add(path, "the host %s %s", quote(parsed.Hostname()), problem)
+		b.found.addf(path, "the host %s %s", quote(parsed.Hostname()), problem)
 		return out
 	}
 	out.host, out.authority = host, net.JoinHostPort(host, strconv.Itoa(port))
@@ -66,13 +66,13 @@ func (b builder) port(path string, parsed *url.URL) int {
 	given := parsed.Port()
 	if given == "" {
 		if strings.HasSuffix(parsed.Host, ":") {
-			b.found.add(path, "has a colon but no port after the host: remove the colon, or write the port")
+			b.found.addf(path, "has a colon but no port after the host: remove the colon, or write the port")
 		}
 		return httpsPort
 	}
 	port, err := strconv.ParseUint(given, 10, 16)
 	if err != nil || port == 0 {
-		b.found.add(path, "the port %s is not valid: use a number from 1 to 65535", quote(given))
+		b.found.addf(path, "the port %s is not valid: use a number from 1 to 65535", quote(given))
 	}
 	return int(port)
 }

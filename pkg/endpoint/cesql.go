@@ -80,6 +80,7 @@ func scrutinise(expression string) error {
 // syntaxListener keeps the first error: those after it are mostly its echo.
 type syntaxListener struct {
 	antlr.DefaultErrorListener
+
 	err error
 }
 
@@ -102,6 +103,7 @@ func (l *syntaxListener) SyntaxError(_ antlr.Recognizer, symbol any, _, column i
 // functionListener finds calls that no function answers.
 type functionListener struct {
 	antlr.BaseParseTreeListener
+
 	err error
 }
 
@@ -141,7 +143,11 @@ func evaluate(expression cesql.Expression, event cloudevents.Event) (matched boo
 	if err != nil {
 		return false, fmt.Errorf("the result is neither true nor false: %w", err)
 	}
-	return truth.(bool), nil
+	matched, ok := truth.(bool)
+	if !ok {
+		return false, fmt.Errorf("the result is neither true nor false but %T", truth)
+	}
+	return matched, nil
 }
 
 // plainReason removes the kind that the SDK writes before its messages.

@@ -29,13 +29,13 @@ func decode(document []byte, found *problems) (tree any, ok bool) {
 	document = bytes.TrimPrefix(document, []byte("\xef\xbb\xbf"))
 	switch {
 	case len(document) > MaxDocumentSize:
-		found.add("", "is %d bytes long; at most %d (64 KiB) are accepted", len(document), MaxDocumentSize)
+		found.addf("", "is %d bytes long; at most %d (64 KiB) are accepted", len(document), MaxDocumentSize)
 		return nil, false
 	case len(bytes.TrimSpace(document)) == 0:
-		found.add("", "is empty: write at least tenant, name and url")
+		found.addf("", "is empty: write at least tenant, name and url")
 		return nil, false
 	case !utf8.Valid(document):
-		found.add("", "is not UTF-8 text: save the file as UTF-8")
+		found.addf("", "is not UTF-8 text: save the file as UTF-8")
 		return nil, false
 	}
 	if bytes.TrimSpace(document)[0] == '{' {
@@ -47,22 +47,21 @@ func decode(document []byte, found *problems) (tree any, ok bool) {
 func decodeJSON(document []byte, found *problems) (any, bool) {
 	var whole json.RawMessage
 	if err := json.Unmarshal(document, &whole); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			before := document[:min(max(int(syntax.Offset)-1, 0), len(document))]
 			line := bytes.Count(before, []byte("\n")) + 1
 			column := len(before) - bytes.LastIndexByte(before, '\n')
-			found.add("", "is not valid JSON at line %d, column %d: %s", line, column, syntax)
+			found.addf("", "is not valid JSON at line %d, column %d: %s", line, column, syntax)
 			return nil, false
 		}
-		found.add("", "is not valid JSON: %s", err)
+		found.addf("", "is not valid JSON: %s", err)
 		return nil, false
 	}
 	walk := jsonWalk{decoder: json.NewDecoder(bytes.NewReader(document)), found: found}
 	walk.decoder.UseNumber()
 	tree, err := walk.value("", 0)
 	if err != nil {
-		found.add("", "is not valid JSON: %s", err)
+		found.addf("", "is not valid JSON: %s", err)
 		return nil, false
 	}
 	return tree, true
@@ -93,7 +92,7 @@ func (w jsonWalk) value(path string, depth int) (any, error) {
 		return number(path, token.String(), w.found), nil
 	case nil:
 		w.found.first(path, nullMessage)
-		return nil, nil
+		return nil, nil //nolint:nilnil // null is a value
 	default:
 		return token, nil
 	}

@@ -66,7 +66,7 @@ func (b builder) filter() Filter {
 		}
 		compiled, problem := parsePattern(each)
 		if problem != "" {
-			b.found.add(path, "%s %s", quote(each), problem)
+			b.found.addf(path, "%s %s", quote(each), problem)
 			continue
 		}
 		out.patterns = append(out.patterns, compiled)
@@ -76,7 +76,7 @@ func (b builder) filter() Filter {
 	if out.CESQL != "" && b.found.clean(path) {
 		expression, err := compile(out.CESQL)
 		if err != nil {
-			b.found.add(path, "%s", err)
+			b.found.addf(path, "%s", err)
 		}
 		out.expression = expression
 	}

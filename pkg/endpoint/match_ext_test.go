@@ -35,9 +35,9 @@ func (e event) CloudEvent() cloudevents.Event {
 	return out
 }
 
-func filtered(t testing.TB, filter string) *endpoint.Endpoint {
-	t.Helper()
-	return parse(t, minimal("acme", "orders")+"filter: "+filter+"\n")
+func filtered(tb testing.TB, filter string) *endpoint.Endpoint {
+	tb.Helper()
+	return parse(tb, minimal("acme", "orders")+"filter: "+filter+"\n")
 }
 
 func TestMatchTypes(t *testing.T) {
@@ -57,12 +57,12 @@ func TestMatchTypes(t *testing.T) {
 		e := filtered(t, test.filter)
 		for _, kind := range test.yes {
 			matched, err := e.Match(event{kind: kind})
-			assert.NoError(t, err)
+			require.NoError(t, err)
 			assert.True(t, matched, "%s matches %s", test.filter, kind)
 		}
 		for _, kind := range test.no {
 			matched, err := e.Match(event{kind: kind})
-			assert.NoError(t, err)
+			require.NoError(t, err)
 			assert.False(t, matched, "%s does not match %s", test.filter, kind)
 		}
 	}
@@ -99,8 +99,8 @@ func TestMatchCESQL(t *testing.T) {
 			require.ErrorAs(t, err, &failed)
 			assert.Equal(t, endpoint.Key{Tenant: "acme", Name: "orders"}, failed.Endpoint)
 			assert.Equal(t, test.cesql, failed.Expression)
-			assert.ErrorContains(t, err, test.cesql)
-			assert.ErrorContains(t, err, test.problem)
+			require.ErrorContains(t, err, test.cesql)
+			require.ErrorContains(t, err, test.problem)
 			assert.Error(t, failed.Unwrap())
 		})
 	}
@@ -126,7 +126,7 @@ func TestMatchFromManyGoroutines(t *testing.T) {
 		group.Go(func() {
 			for range 100 {
 				matched, err := e.Match(event{kind: "a.b", extensions: map[string]any{"n": i}})
-				assert.NoError(t, err)
+				assert.NoError(t, err) //nolint:testifylint // require must not run outside the goroutine of the test
 				assert.Equal(t, i == 3 || i == 4, matched)
 			}
 		})

@@ -42,14 +42,14 @@ func parse(document []byte, now time.Time) (*Endpoint, error) {
 	e := b.endpoint()
 	if !accepted && len(found.list) == 0 {
 		// The two passes disagree. That is our defect; the document stays refused.
-		found.add("", "is not as the schema of endpoints says")
+		found.addf("", "is not as the schema of endpoints says")
 	}
 	if err := found.err(); err != nil {
 		return nil, err
 	}
 	canonical, err := canonicalJSON(root)
 	if err != nil {
-		found.add("", "cannot be written as JSON: %s", err)
+		found.addf("", "cannot be written as JSON: %s", err)
 		return nil, found.err()
 	}
 	e.document = canonical
@@ -115,7 +115,7 @@ func (b builder) tls(host string) TLS {
 	if name := text(given, "server_name"); name != "" && b.found.clean(path) {
 		normal, problem := normalHost(name)
 		if problem != "" {
-			b.found.add(path, "%s %s", quote(name), problem)
+			b.found.addf(path, "%s %s", quote(name), problem)
 		}
 		out.ServerName = normal
 	}
@@ -149,7 +149,7 @@ func (b builder) schedule() []time.Duration {
 		sum += wait
 	}
 	if sum > maxWaits && b.found.clean(path) {
-		b.found.add(path, "the waits add up to %s; at most 144h are accepted, because the event's payload is kept for 7 days and a retry needs it", short(sum))
+		b.found.addf(path, "the waits add up to %s; at most 144h are accepted, because the event's payload is kept for 7 days and a retry needs it", short(sum))
 	}
 	return waits
 }
@@ -162,7 +162,7 @@ func (b builder) duration(path, field, given string, least, most time.Duration) 
 	}
 	value, err := time.ParseDuration(given)
 	if err != nil || value < least || value > most {
-		b.found.add(path, "%s is out of range: %s", quote(given), rule(field))
+		b.found.addf(path, "%s is out of range: %s", quote(given), rule(field))
 		return 0
 	}
 	return value

@@ -147,7 +147,7 @@ func TestBadLists(t *testing.T) {
 func TestOrderOfPathsIsByNumber(t *testing.T) {
 	var found problems
 	for _, path := range []string{"a[10]", "a[2]", "b", "", "a", "a.b"} {
-		found.add(path, "x")
+		found.addf(path, "x")
 	}
 	err := found.err()
 	var invalid *InvalidError

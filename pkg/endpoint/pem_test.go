@@ -15,10 +15,10 @@ import (
 )
 
 // certificate mints a self-signed certificate as PEM text.
-func certificate(t testing.TB, name string, isCA bool, usage x509.KeyUsage, notAfter time.Time) string {
-	t.Helper()
+func certificate(tb testing.TB, name string, isCA bool, usage x509.KeyUsage, notAfter time.Time) string {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: name},
@@ -29,11 +29,11 @@ func certificate(t testing.TB, name string, isCA bool, usage x509.KeyUsage, notA
 		KeyUsage:              usage,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-func root(t testing.TB, name string) string {
-	t.Helper()
-	return certificate(t, name, true, x509.KeyUsageCertSign, time.Now().Add(24*time.Hour))
+func root(tb testing.TB, name string) string {
+	tb.Helper()
+	return certificate(tb, name, true, x509.KeyUsageCertSign, time.Now().Add(24*time.Hour))
 }

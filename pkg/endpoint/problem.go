@@ -51,8 +51,8 @@ type problems struct {
 	dirty map[string]bool // those and everything above them
 }
 
-// add reports a problem.
-func (p *problems) add(path, format string, args ...any) {
+// addf reports a problem.
+func (p *problems) addf(path, format string, args ...any) {
 	p.report(path, fmt.Sprintf(format, args...))
 }
 

@@ -27,6 +27,7 @@ type Disabled struct {
 // Registered is an endpoint with its place in the store.
 type Registered struct {
 	*Endpoint
+
 	// Revision is the store's revision of the document; it only grows.
 	Revision uint64
 	Status   Status

@@ -33,14 +33,14 @@ type fault struct {
 func checkShape(tree any, found *problems) bool {
 	schema, err := compiledSchema()
 	if err != nil {
-		found.add("", "cannot be checked, because the built-in schema is broken: %s", err)
+		found.addf("", "cannot be checked, because the built-in schema is broken: %s", err)
 		return false
 	}
 	var invalid *jsonschema.ValidationError
 	if err := schema.Validate(tree); err == nil {
 		return true
 	} else if !errors.As(err, &invalid) {
-		found.add("", "cannot be checked: %s", err)
+		found.addf("", "cannot be checked: %s", err)
 		return false
 	}
 	var faults []fault

@@ -45,7 +45,7 @@ func (b builder) pin(path, pin string) {
 	}
 	digest, err := base64.StdEncoding.Strict().DecodeString(strings.TrimPrefix(pin, "sha256/"))
 	if err != nil || len(digest) != 32 {
-		b.found.add(path, "%s is not allowed: %s", quote(pin), rule("tls.trust.pins[]"))
+		b.found.addf(path, "%s is not allowed: %s", quote(pin), rule("tls.trust.pins[]"))
 	}
 }
 
@@ -54,9 +54,9 @@ func (b builder) pin(path, pin string) {
 func (b builder) certificates(path, text string) []*x509.Certificate {
 	if !strings.Contains(text, "-----BEGIN ") {
 		if text == systemRoots {
-			b.found.add(path, `"system" cannot stand in a list: write roots: system, or list PEM texts only`)
+			b.found.addf(path, `"system" cannot stand in a list: write roots: system, or list PEM texts only`)
 		} else {
-			b.found.add(path, "is not PEM text: %s", rootsRule) // not quoted: it may be a key
+			b.found.addf(path, "is not PEM text: %s", rootsRule) // not quoted: it may be a key
 		}
 		return nil
 	}
@@ -73,7 +73,7 @@ func (b builder) certificates(path, text string) []*x509.Certificate {
 		}
 	}
 	if count < strings.Count(text, "-----BEGIN ") {
-		b.found.add(path, "holds a PEM block that is damaged or cut off: copy the certificates again")
+		b.found.addf(path, "holds a PEM block that is damaged or cut off: copy the certificates again")
 	}
 	return roots
 }
@@ -83,26 +83,26 @@ func (b builder) judge(path string, number int, block *pem.Block) *x509.Certific
 	which := fmt.Sprintf("block %d", number)
 	switch {
 	case strings.Contains(block.Type, "PRIVATE KEY"):
-		b.found.add(path, "%s is a private key: remove it, no document ever needs one, and replace that key if others could read it", which)
+		b.found.addf(path, "%s is a private key: remove it, no document ever needs one, and replace that key if others could read it", which)
 		return nil
 	case block.Type != "CERTIFICATE":
-		b.found.add(path, "%s is %s; only CERTIFICATE blocks are accepted", which, quote(block.Type))
+		b.found.addf(path, "%s is %s; only CERTIFICATE blocks are accepted", which, quote(block.Type))
 		return nil
 	}
 	certificate, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		b.found.add(path, "%s is not a readable certificate: %s", which, strings.TrimPrefix(err.Error(), "x509: "))
+		b.found.addf(path, "%s is not a readable certificate: %s", which, strings.TrimPrefix(err.Error(), "x509: "))
 		return nil
 	}
 	which = fmt.Sprintf("certificate %d (%s)", number, quote(certificate.Subject.String()))
 	switch {
 	case !certificate.IsCA || !certificate.BasicConstraintsValid:
-		b.found.add(path, "%s is not a CA: give the root that issued it", which)
+		b.found.addf(path, "%s is not a CA: give the root that issued it", which)
 	case certificate.KeyUsage != 0 && certificate.KeyUsage&x509.KeyUsageCertSign == 0:
-		b.found.add(path, "%s is a CA that may not sign certificates (key usage): give the right root", which)
+		b.found.addf(path, "%s is a CA that may not sign certificates (key usage): give the right root", which)
 	}
 	if !b.now.IsZero() && b.now.After(certificate.NotAfter) {
-		b.found.add(path, "%s expired on %s: remove it or give its successor", which, certificate.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
+		b.found.addf(path, "%s expired on %s: remove it or give its successor", which, certificate.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
 	}
 	return certificate
 }

@@ -58,7 +58,7 @@ func wrongType(field string, value any, k *kind.Type) string {
 		wanted = append(wanted, typeWord(each))
 	}
 	if field == "" {
-		return fmt.Sprintf("must be a mapping with tenant, name and url, not %s", typeWord(k.Got))
+		return "must be a mapping with tenant, name and url, not " + typeWord(k.Got)
 	}
 	_, fraction := value.(float64)
 	if fraction && k.Want[0] == "integer" {
@@ -104,13 +104,13 @@ func notAChoice(field string, value any) string {
 	text, _ := value.(string)
 	switch {
 	case field == "signature.schemes[]" && laterScheme(text):
-		return fmt.Sprintf("%s is not available yet: this scheme comes with a later release; use v1 or v1a", quote(text))
+		return quote(text) + " is not available yet: this scheme comes with a later release; use v1 or v1a"
 	case field == "signature.schemes[]":
-		return fmt.Sprintf("%s is not a signature scheme; choose from v1 and v1a", quote(text))
+		return quote(text) + " is not a signature scheme; choose from v1 and v1a"
 	case field == "tls.mutual":
-		return fmt.Sprintf("%s is not a choice; choose required or requested", quote(text))
+		return quote(text) + " is not a choice; choose required or requested"
 	default:
-		return fmt.Sprintf("%s is not a choice", quote(text))
+		return quote(text) + " is not a choice"
 	}
 }
 

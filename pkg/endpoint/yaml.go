@@ -22,12 +22,12 @@ func decodeYAML(document []byte, found *problems) (any, bool) {
 		if strings.HasPrefix(reason, "unknown anchor") || strings.Contains(reason, "alphabetic or numeric") {
 			reason += " (text that begins with * must stand in quotes)"
 		}
-		found.add("", "is not valid YAML: %s", reason)
+		found.addf("", "is not valid YAML: %s", reason)
 		return nil, false
 	}
 	tree, err := yamlWalk{found: found}.value(root, "", 0)
 	if err != nil {
-		found.add("", "is not valid YAML: %s", err)
+		found.addf("", "is not valid YAML: %s", err)
 		return nil, false
 	}
 	return tree, true
@@ -85,7 +85,7 @@ func (w yamlWalk) value(node *yaml.Node, path string, depth int) (any, error) {
 		return w.scalar(node, path), nil
 	case yaml.AliasNode:
 		w.found.first(path, fmt.Sprintf("is a YAML alias (*%s), which is not accepted: write the value out, or put it in quotes if it is text", node.Value))
-		return nil, nil
+		return nil, nil //nolint:nilnil // null stands for it
 	default:
 		return nil, fmt.Errorf("line %d holds something that is no value", node.Line)
 	}
@@ -129,7 +129,7 @@ func (w yamlWalk) scalar(node *yaml.Node, path string) any {
 func (w yamlWalk) plain(node *yaml.Node, path string) any {
 	var value any
 	if err := node.Decode(&value); err != nil {
-		w.found.first(path, fmt.Sprintf("%s cannot be read as its YAML tag says", quote(node.Value)))
+		w.found.first(path, quote(node.Value)+" cannot be read as its YAML tag says")
 		return nil
 	}
 	switch value := value.(type) {

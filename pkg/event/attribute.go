@@ -82,9 +82,9 @@ func (e extension) native() any {
 	case kindInteger:
 		number, _ := strconv.ParseInt(e.value, 10, 32) // checked when it was read
 		return int32(number)
-	default:
-		return e.value
+	case kindText:
 	}
+	return e.value
 }
 
 // attributes are the attributes of one event while it is read and afterwards.
@@ -228,7 +228,7 @@ func textProblem(value string) string {
 	if len(value) > MaxAttributeSize {
 		return "has " + strconv.Itoa(len(value)) + " bytes; an attribute may have " + strconv.Itoa(MaxAttributeSize)
 	}
-	for i := 0; i < len(value); i++ {
+	for i := range len(value) {
 		if c := value[i]; c < ' ' || c == 0x7F {
 			return "holds a control character, which an attribute must not"
 		} else if c >= utf8.RuneSelf {
@@ -256,7 +256,7 @@ func wideTextProblem(value string) string {
 // isReference says whether s is a URI-reference of RFC 3986, or a URI when a
 // scheme is needed. net/url alone would let spaces and bare Unicode through.
 func isReference(s string, needScheme bool) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		switch c := s[i]; {
 		case isLowerAlphanumeric(c) || 'A' <= c && c <= 'Z' || strings.IndexByte("-._~:/?#[]@!$&'()*+,;=", c) >= 0:
 		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):

@@ -62,10 +62,11 @@ const (
 // Event is one valid CloudEvent as it was published. [Parse] makes it; it never
 // changes afterwards and is safe for concurrent use. The zero Event is no event:
 // its attributes are empty and its Body is an error.
-type Event struct {
-	tenant string
-	mode   Mode
+type Event struct { //nolint:recvcheck // values for callers; pointers only while it is read
 	attributes
+
+	tenant    string
+	mode      Mode
 	at        time.Time
 	published []byte // the message data
 	payload   []byte // binary: the data; structured: the JSON text of data or data_base64

@@ -58,7 +58,7 @@ func TestParseStructuredKeepsEveryByte(t *testing.T) {
 	t.Parallel()
 	const text = " {\n" + core + `,"data" : { "b":12345678901234567890, "a":1.10 },"n":-7,"ok":true,"x":null,"dataschema":"https:\/\/a\/b"}` + "\n"
 	header := nats.Header{"CONTENT-type": {`Application/CloudEvents+JSON; charset="UTF-8"; profile=x`}, "ce-id": {"ignored"}}
-	assert.Equal(t, text, body(t, header, text))
+	assert.Equal(t, text, body(t, header, text)) //nolint:testifylint // byte for byte
 
 	e, err := event.Parse(subject, header, []byte(text))
 	require.NoError(t, err)
@@ -175,7 +175,9 @@ func TestExamplesOfTheSchemasAreValid(t *testing.T) {
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		var named struct{ Type string }
+		var named struct {
+			Type string `json:"type"`
+		}
 		require.NoError(t, json.Unmarshal(text, &named))
 		on, err := event.Subject("acme", named.Type)
 		require.NoError(t, err)
@@ -221,18 +223,20 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func oneKiB() (nats.Header, []byte) {
+func oneKiB(tb testing.TB) (nats.Header, []byte) {
+	tb.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
 	fields := map[string]any{}
 	for size := 0; size < 1000; size += 40 {
 		fields["field"+string(rune('a'+size/40))] = map[string]any{"name": "value", "n": random.IntN(1e6)}
 	}
-	data, _ := json.Marshal(fields)
+	data, err := json.Marshal(fields)
+	require.NoError(tb, err)
 	return binary("ce-time", "2026-01-31T09:00:00Z", "ce-subject", "orders/1", "ce-traceparent", strings.Repeat("0", 55)), data
 }
 
 func BenchmarkParse(b *testing.B) {
-	header, data := oneKiB()
+	header, data := oneKiB(b)
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -243,7 +247,7 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkParseStructured(b *testing.B) {
-	header, data := oneKiB()
+	header, data := oneKiB(b)
 	e, _ := event.Parse(subject, header, data)
 	text, _, _ := e.Body()
 	header = structured()
@@ -257,7 +261,7 @@ func BenchmarkParseStructured(b *testing.B) {
 }
 
 func BenchmarkBody(b *testing.B) {
-	header, data := oneKiB()
+	header, data := oneKiB(b)
 	e, err := event.Parse(subject, header, data)
 	if err != nil {
 		b.Fatal(err)

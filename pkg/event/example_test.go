@@ -87,8 +87,7 @@ func ExampleParse() {
 	_, err := event.Parse("events.acme.order.created", nats.Header{
 		"ce-specversion": {"1.0"}, "ce-id": {"42"}, "ce-type": {"order.paid"}, "ce-time": {"yesterday"},
 	}, nil)
-	var invalid *event.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*event.InvalidError](err); ok {
 		fmt.Println("tenant:", invalid.Tenant)
 		for _, reason := range invalid.Reasons {
 			fmt.Println(reason.Field, reason.Message)

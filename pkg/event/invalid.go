@@ -77,17 +77,17 @@ func (r *reasons) addFirst(field, message string) {
 	}
 }
 
-func (r reasons) about(field string) bool {
-	return slices.ContainsFunc(r, func(reason Reason) bool { return reason.Field == field })
+func (r *reasons) about(field string) bool {
+	return slices.ContainsFunc(*r, func(reason Reason) bool { return reason.Field == field })
 }
 
 // err returns nil when nothing is wrong. It sorts, because headers arrive in a
 // map and the same message must always give the same error.
-func (r reasons) err(tenant string) error {
-	if len(r) == 0 {
+func (r *reasons) err(tenant string) error {
+	if len(*r) == 0 {
 		return nil
 	}
-	sorted := slices.Clone(r)
+	sorted := slices.Clone(*r)
 	slices.SortFunc(sorted, func(a, b Reason) int {
 		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
 	})

@@ -13,8 +13,8 @@ import (
 	"github.com/handfast/handfast/pkg/event"
 )
 
-func fullEvent(t testing.TB) cloudevents.Event {
-	t.Helper()
+func fullEvent(tb testing.TB) cloudevents.Event {
+	tb.Helper()
 	e := cloudevents.New()
 	e.SetID("Euro € 😀")
 	e.SetSource("https://shop.example/orders?a=b%20c")
@@ -25,7 +25,7 @@ func fullEvent(t testing.TB) cloudevents.Event {
 	e.SetExtension("sequence", int32(7))
 	e.SetExtension("urgent", true)
 	e.SetExtension("note", "50 %")
-	require.NoError(t, e.SetData("application/json", map[string]int{"total": 3}))
+	require.NoError(tb, e.SetData("application/json", map[string]int{"total": 3}))
 	return e
 }
 

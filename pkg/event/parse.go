@@ -1,6 +1,7 @@
 package event
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -16,7 +17,7 @@ const howToPublish = "is missing, and Content-Type is not application/cloudevent
 // without copying it, so the caller must not change it afterwards.
 func Parse(subject string, header nats.Header, data []byte) (Event, error) {
 	var bad reasons
-	e := Event{mode: Binary, published: data[:len(data):len(data)]}
+	e := Event{mode: Binary, published: slices.Clip(data)}
 	var eventType string
 	e.tenant, eventType = splitSubject(subject, &bad)
 

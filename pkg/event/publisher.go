@@ -99,7 +99,7 @@ func (p *Publisher) PublishAsync(ctx context.Context, tenant string, e cloudeven
 // start begins the span of a publish, OpenTelemetry semantic conventions for
 // messaging and for CloudEvents, and writes its context into the message.
 func (p *Publisher) start(ctx context.Context, msg *nats.Msg, e cloudevents.Event) (context.Context, trace.Span) {
-	ctx, span := p.tracer.Start(ctx, "publish "+e.Type(),
+	ctx, span := p.tracer.Start(ctx, "publish "+e.Type(), //nolint:spancheck // the callers end it
 		trace.WithSpanKind(trace.SpanKindProducer),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "nats"),
@@ -113,7 +113,7 @@ func (p *Publisher) start(ctx context.Context, msg *nats.Msg, e cloudevents.Even
 			attribute.String("cloudevents.event_type", e.Type()),
 		))
 	p.w3c.Inject(ctx, Carrier(msg.Header))
-	return ctx, span
+	return ctx, span //nolint:spancheck // as above
 }
 
 func fail(span trace.Span, subject string, err error) error {

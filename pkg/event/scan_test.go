@@ -34,7 +34,7 @@ func TestCheckJSONBoundsDepth(t *testing.T) {
 	}
 	assert.Nil(t, checkJSON(nested("[", "]", maxDepth)))
 	assert.Nil(t, checkJSON(nested(`{"a":`, "}", maxDepth)))
-	assert.ErrorContains(t, checkJSON(nested("[", "]", maxDepth+1)), "512")
+	require.ErrorContains(t, checkJSON(nested("[", "]", maxDepth+1)), "512")
 	assert.ErrorContains(t, checkJSON(nested(`{"a":`, "}", maxDepth+1)), "512")
 }
 

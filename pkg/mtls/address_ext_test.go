@@ -115,7 +115,7 @@ func TestAddressPolicyCheck(t *testing.T) {
 	} {
 		err := mtls.AddressPolicy{}.Check(mustAddr(tc.address))
 		if tc.want == public {
-			assert.NoError(t, err, tc.address)
+			require.NoError(t, err, tc.address)
 			continue
 		}
 		var forbidden *mtls.AddressForbiddenError
@@ -210,11 +210,11 @@ func TestAddressPolicyControl(t *testing.T) {
 	} {
 		err := mtls.AddressPolicy{}.Control(context.Background(), tc.network, tc.address, nil)
 		if tc.want == "" {
-			assert.NoError(t, err, tc.address)
+			require.NoError(t, err, tc.address)
 			continue
 		}
 		var forbidden *mtls.AddressForbiddenError
-		assert.ErrorAs(t, err, &forbidden, tc.address)
+		require.ErrorAs(t, err, &forbidden, tc.address)
 		assert.ErrorContains(t, err, tc.want)
 	}
 }

@@ -3,6 +3,7 @@ package mtls
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 type addressRange struct {
@@ -114,12 +115,7 @@ func forbiddenReason(ip netip.Addr) string {
 }
 
 func isMetadata(ip netip.Addr) bool {
-	for _, metadata := range metadataAddresses {
-		if ip == metadata {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(metadataAddresses, ip)
 }
 
 // embeddedIPv4 finds the IPv4 address that a translator would send to; form is

@@ -50,7 +50,7 @@ func (c *http1) readOne(r *Request) (*Response, error) {
 	}
 	c.heard = true
 	c.ask.Method = r.Method
-	raw, err := http.ReadResponse(c.br, &c.ask)
+	raw, err := http.ReadResponse(c.br, &c.ask) //nolint:bodyclose // readBody reads what is worth it; Close would read on
 	if err != nil {
 		return nil, c.malformed(err)
 	}
@@ -114,7 +114,7 @@ func keepAlive(value string) (time.Duration, bool) {
 			continue
 		}
 		n, err := strconv.ParseUint(seconds, 10, 16)
-		return time.Duration(n) * time.Second, err == nil //nolint:gosec // 16 bits
+		return time.Duration(n) * time.Second, err == nil
 	}
 	return 0, false
 }
@@ -129,8 +129,7 @@ func (c *http1) malformed(err error) error {
 	if isTimeout(err) || isCut(err) || remoteAlert(err) != "" {
 		return err
 	}
-	var broken *protocolError
-	if errors.As(err, &broken) {
+	if _, ok := errors.AsType[*protocolError](err); ok {
 		return err
 	}
 	return &protocolError{reason: "malformed answer"}

@@ -8,7 +8,8 @@ import (
 
 // writeHeader fills c.out with request line and fields; Pool.Do has checked them.
 func (c *http1) writeHeader(r *Request, span trace.SpanContext, expect bool) {
-	b := append(c.out[:0], r.Method...)
+	b := c.out[:0]
+	b = append(b, r.Method...)
 	b = append(b, ' ')
 	b = append(b, r.Path...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
@@ -34,7 +35,8 @@ func (c *http1) writeHeader(r *Request, span trace.SpanContext, expect bool) {
 			b = appendField(b, "tracestate", state)
 		}
 	}
-	c.out = append(b, "\r\n\r\n"...)
+	b = append(b, "\r\n\r\n"...)
+	c.out = b
 }
 
 func appendField(b []byte, name, value string) []byte {

@@ -35,7 +35,7 @@ func dialFailure(t Target, err error) *Failure {
 		f.Advice = "A firewall that drops packets, or a host that is down, looks like this"
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		f.Kind = ConnectionRefused
-		f.Detail = fmt.Sprintf("%s refused the TCP connection or there is no route to it", t.Authority)
+		f.Detail = t.Authority + " refused the TCP connection or there is no route to it"
 		f.Advice = "Check that the receiver is running and listens on that port"
 	default:
 		f.Kind = ConnectionLost
@@ -71,16 +71,16 @@ func handshakeFailure(t Target, p *Proof, err error) *Failure {
 	var notTLS tls.RecordHeaderError
 	switch {
 	case errors.As(err, &notTLS):
-		f.Detail = fmt.Sprintf("%s does not speak TLS on this port", t.Authority)
+		f.Detail = t.Authority + " does not speak TLS on this port"
 		f.Advice = "Check the port in the endpoint's url; plain HTTP is never used"
 	case isTimeout(err), errors.Is(err, context.DeadlineExceeded):
 		f.Kind = TimedOut
-		f.Detail = fmt.Sprintf("%s accepted the connection but did not finish the TLS handshake in time", t.Authority)
+		f.Detail = t.Authority + " accepted the connection but did not finish the TLS handshake in time"
 		f.Advice = "An overloaded receiver, or a proxy that waits for something else, looks like this"
 	case isCut(err) && p.Requested:
 		return cutFailure(t, p, err)
 	case isCut(err):
-		f.Detail = fmt.Sprintf("%s closed the connection in the middle of the TLS handshake", t.Authority)
+		f.Detail = t.Authority + " closed the connection in the middle of the TLS handshake"
 		f.Advice = "The receiver's TLS log says why; a name (SNI) that it does not serve is a common cause"
 	default:
 		f.Basis = Ours
@@ -215,7 +215,7 @@ func cutFailure(t Target, p *Proof, err error) *Failure {
 func notRequestedFailure(t Target, p *Proof) *Failure {
 	return &Failure{
 		Kind: ClientCertificateNotRequested, Basis: Ours, Proof: p,
-		Detail: fmt.Sprintf("%s did not ask for our certificate, so nothing was sent: it cannot know who is calling", t.Authority),
+		Detail: t.Authority + " did not ask for our certificate, so nothing was sent: it cannot know who is calling",
 		Advice: "The receiver must require client certificates for the whole listener (not only after the request, by renegotiation); " +
 			"only if it can never do so, set the endpoint's tls.mutual to requested",
 	}

@@ -76,7 +76,7 @@ const (
 )
 
 // Failure is the error of an exchange, in words for a person on call. It never holds a byte of the message.
-type Failure struct {
+type Failure struct { //nolint:errname // exported: a new name would break callers
 	Kind  Kind
 	Basis Basis
 	// Detail says what happened, and with whom.

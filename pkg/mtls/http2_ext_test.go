@@ -140,7 +140,7 @@ func TestHTTP2Endings(t *testing.T) {
 				response, err = do()
 				require.NoError(t, err)
 				assert.Equal(t, 200, response.Status)
-				assert.EqualValues(t, tc.accepts, receiver.accepts.Load())
+				assert.Equal(t, tc.accepts, receiver.accepts.Load())
 				pool.Close()
 				synctest.Wait()
 				assert.Zero(t, p.open.Load())

@@ -30,7 +30,7 @@ func findLeaf(certificates []*x509.Certificate, key crypto.Signer) (int, error) 
 	}
 	public := key.Public()
 	for n, c := range certificates {
-		if k, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); ok && k.Equal(public) {
+		if k, ok := c.PublicKey.(interface{ Equal(x crypto.PublicKey) bool }); ok && k.Equal(public) {
 			return n, nil
 		}
 	}

@@ -44,9 +44,9 @@ func TestIdentityCheckTime(t *testing.T) {
 	i := clientPair(t, newTestAuthority(t, "root"), "client").identity(t, "acme")
 	leaf := i.Leaf()
 	for _, good := range []time.Time{leaf.NotBefore, time.Now(), leaf.NotAfter} {
-		assert.NoError(t, i.CheckTime(good))
+		require.NoError(t, i.CheckTime(good))
 	}
-	assert.ErrorContains(t, i.CheckTime(leaf.NotBefore.Add(-1)), "is not valid before")
+	require.ErrorContains(t, i.CheckTime(leaf.NotBefore.Add(-1)), "is not valid before")
 	requireIdentityError(t, i.CheckTime(leaf.NotAfter.Add(1)))
 }
 
@@ -107,15 +107,15 @@ func TestIdentityNeverShowsItsKey(t *testing.T) {
 	require.NoError(t, err)
 	shown := make([]string, 0, 16)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		shown = append(shown, fmt.Sprintf(verb, i))
-		shown = append(shown, fmt.Sprintf(verb, *i), fmt.Sprintf(verb, struct{ I mtls.Identity }{*i})) // copies have no methods
+		// Copies have no methods.
+		shown = append(shown, fmt.Sprintf(verb, i), fmt.Sprintf(verb, *i), fmt.Sprintf(verb, struct{ I mtls.Identity }{*i}))
 	}
 	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "identity", i)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", slog.Any("identity", i))
 	marshalled, err := json.Marshal(i)
 	require.NoError(t, err)
 	shown = append(shown, log.String(), string(marshalled))
-	secrets := []string{hex.EncodeToString(scalar), fmt.Sprint(scalar), "PrivateKey", "ecdsa"}
+	secrets := []string{hex.EncodeToString(scalar), fmt.Sprintf("%d", scalar), "PrivateKey", "ecdsa"}
 	for _, s := range shown {
 		for _, secret := range secrets {
 			assert.NotContains(t, strings.ToLower(s), strings.ToLower(secret))

@@ -46,6 +46,7 @@ func (nobody) Close() error { return nil }
 // clocked remembers its last read deadline.
 type clocked struct {
 	net.Conn
+
 	last time.Time
 }
 

@@ -18,7 +18,8 @@ import (
 func benchReceiver(b *testing.B, http2 bool) (*peers, *website) {
 	b.Helper()
 	p := newPeers(b, true)
-	return p, p.website(p.serverTLS(), readAll, http2)
+	receiver := p.website(p.serverTLS(), readAll, http2)
+	return p, receiver
 }
 
 func benchDo(b *testing.B, http2 bool) {
@@ -113,7 +114,7 @@ func BenchmarkDial(b *testing.B) {
 	config, body := p.standardTLS(), post(1024).Body
 	b.ReportAllocs()
 	for b.Loop() {
-		raw, err := net.Dial("tcp", receiver.address) //nolint:noctx // a bare loop
+		raw, err := net.Dial("tcp", receiver.address)
 		require.NoError(b, err)
 		conn := tls.Client(raw, config)
 		_, err = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body), body)

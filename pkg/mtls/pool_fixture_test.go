@@ -91,6 +91,7 @@ func (p *peers) dial(ctx context.Context, network, address string) (net.Conn, er
 
 type countedConn struct {
 	net.Conn
+
 	closed func()
 }
 
@@ -98,6 +99,7 @@ func (c *countedConn) Close() error { c.closed(); return c.Conn.Close() }
 
 type countedSocket struct {
 	*net.TCPConn
+
 	closed func()
 }
 
@@ -188,6 +190,7 @@ func (l *line) Read(p []byte) (int, error) {
 
 type meteredConn struct {
 	net.Conn
+
 	read *atomic.Int64
 }
 
@@ -211,7 +214,7 @@ func (p *peers) script(config *tls.Config, serve func(*line)) *script {
 			}
 			number := int(s.accepts.Add(1))
 			s.done.Go(func() {
-				defer raw.Close() //nolint:errcheck // the end of a test
+				defer raw.Close()
 				metered := meteredConn{Conn: raw, read: &s.raw}
 				conn := &line{Conn: tls.Server(metered, config), raw: raw, script: s, number: number}
 				conn.br = bufio.NewReader(conn)

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -106,7 +107,7 @@ func TestRefusedByTLS(t *testing.T) {
 	}
 }
 
-func refuse(tls.ConnectionState) error { return fmt.Errorf("this name is not on the list") }
+func refuse(tls.ConnectionState) error { return errors.New("this name is not on the list") }
 
 // TestRefusedByClosing is the receiver as net/http and most others are: it closes at once, so that the alert races with
 // what we write.

@@ -274,7 +274,7 @@ func TestRotationUnderLoad(t *testing.T) {
 					for ctx.Err() == nil {
 						atLeast := current.Load()
 						response, err := pool.Do(t.Context(), target, post(2000))
-						if !assert.NoError(t, err) {
+						if !assert.NoError(t, err) { //nolint:testifylint // require must not run outside the goroutine of the test
 							return
 						}
 						assert.GreaterOrEqual(t, number[response.Header.Get("X-Seen")], atLeast)
@@ -314,7 +314,8 @@ func TestSlowRequestDoesNotBringAnOldIdentityBack(t *testing.T) {
 	slow := target
 	asked := 0
 	slow.Identity = sourceFunc(func() (*mtls.Identity, error) {
-		if asked++; asked > 1 {
+		asked++
+		if asked > 1 {
 			return source.Identity()
 		}
 		source.now.Store(next) // and while this one still holds the old identity, another request brings the new one

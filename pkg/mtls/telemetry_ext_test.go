@@ -57,7 +57,7 @@ func sums(t *testing.T, reader sdkmetric.Reader) map[string]int64 {
 			case metricdata.Histogram[float64]:
 				for _, point := range values.DataPoints {
 					result, _ := point.Attributes.Value("result")
-					all[m.Name+"{"+result.AsString()+"}"] = int64(point.Count) //nolint:gosec // small
+					all[m.Name+"{"+result.AsString()+"}"] = int64(point.Count)
 				}
 			}
 		}

@@ -123,10 +123,10 @@ func trustFingerprint(roots, pins map[[sha256.Size]byte]struct{}) string {
 		h.Write([]byte("system roots\n"))
 	}
 	for _, sum := range sortedSums(roots) {
-		fmt.Fprintf(h, "root %x\n", sum)
+		h.Write(fmt.Appendf(nil, "root %x\n", sum))
 	}
 	for _, sum := range sortedSums(pins) {
-		fmt.Fprintf(h, "pin %x\n", sum)
+		h.Write(fmt.Appendf(nil, "pin %x\n", sum))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

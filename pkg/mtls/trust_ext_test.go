@@ -183,7 +183,7 @@ func TestNewTrust(t *testing.T) {
 	_, err = mtls.NewTrust([]*x509.Certificate{nil, root}, pins)
 	require.ErrorContains(t, err, "root 1 is missing")
 	for pin, want := range bad {
-		assert.ErrorContains(t, err, want, pin)
+		require.ErrorContains(t, err, want, pin)
 	}
 	assert.Equal(t, len(bad), strings.Count(err.Error(), "\npin "))
 }

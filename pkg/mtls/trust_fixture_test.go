@@ -66,6 +66,7 @@ func shake(tb testing.TB, client, server *tls.Config) (tls.ConnectionState, erro
 // still sending would wait for each other for ever.
 type queuedConn struct {
 	net.Conn
+
 	queue chan []byte
 }
 

@@ -16,7 +16,7 @@ func (w *wire) arrived(p []byte) (n int, err error) {
 		return 0, &waitedError{cause: errNothingYet}
 	}
 	outer := w.socket.Control(func(fd uintptr) {
-		n, _, err = unix.Recvfrom(int(fd), p, unix.MSG_DONTWAIT) //nolint:gosec // a file descriptor
+		n, _, err = unix.Recvfrom(int(fd), p, unix.MSG_DONTWAIT)
 	})
 	switch {
 	case outer != nil:

@@ -100,7 +100,7 @@ func parseClients(clients []string) (allowed, error) {
 			names.dns[strings.ToLower(name)] = true
 		}
 		if err != nil {
-			problems = append(problems, fmt.Errorf("Clients[%d] %q: %w", i, name, err))
+			problems = append(problems, fmt.Errorf("Clients[%d] %q: %w", i, name, err)) //nolint:staticcheck // as above
 		}
 	}
 	return names, errors.Join(problems...)

@@ -14,7 +14,7 @@ import (
 func TestNewTellsEveryProblem(t *testing.T) {
 	_, err := receiver.New(receiver.Options{Keys: []signature.Verifier{{}}, Tolerance: -1, MaxBody: -1})
 	for _, words := range []string{"Clients is empty", "Keys[0] was not made from a key", "Tolerance is -1ns", "MaxBody is -1"} {
-		assert.ErrorContains(t, err, words)
+		require.ErrorContains(t, err, words)
 	}
 	_, err = receiver.New(receiver.Options{})
 	assert.ErrorContains(t, err, "Keys is empty")
@@ -28,7 +28,7 @@ func TestNewChecksClients(t *testing.T) {
 		return err
 	}
 	for _, name := range []string{"localhost", "Webhooks.Sender.example", "xn--bcher-kva.example", "spiffe://example.com/sender", "https://example.com", "urn:sender:1", "a_b.example"} {
-		assert.NoError(t, make1(name), name)
+		require.NoError(t, make1(name), name)
 	}
 	for name, words := range map[string]string{
 		"":                              "empty",

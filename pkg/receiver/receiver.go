@@ -34,6 +34,7 @@ func New(opts Options) (func(http.Handler) http.Handler, error) {
 
 type guard struct {
 	Options
+
 	clients allowed
 	tracer  trace.Tracer
 }

@@ -11,17 +11,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func benchRing(t testing.TB) Ring {
-	t.Helper()
+func benchRing(tb testing.TB) Ring {
+	tb.Helper()
 	var keys []Key
 	for _, scheme := range Schemes() {
 		key, err := GenerateKey(scheme, time.Time{}, rand.Reader)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		key.State = Active
 		keys = append(keys, key)
 	}
 	ring, err := NewRing(keys...)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return ring
 }
 

@@ -84,7 +84,7 @@ func decodeMasterKey(text string) ([]byte, error) {
 // reads. It refuses a file that anybody but its owner may read or write, and says
 // how to mend that. The error wraps [ErrInvalidMasterKey].
 func LoadMasterKey(path string) (MasterKey, error) {
-	file, err := os.Open(path)
+	file, err := os.Open(path) //nolint:gosec // the operator names it
 	if err != nil {
 		return MasterKey{}, fmt.Errorf("%w: %w", ErrInvalidMasterKey, err)
 	}

@@ -128,7 +128,7 @@ func decode(text, prefix string) ([]byte, error) {
 }
 
 func wrongPrefix(text, want string) error {
-	found := ""
+	var found string
 	switch {
 	case strings.HasPrefix(text, prefixSecret):
 		found = "it is a shared secret, which belongs to scheme " + V1

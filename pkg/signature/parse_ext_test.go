@@ -112,11 +112,11 @@ func TestGenerateKey(t *testing.T) {
 		assert.Equal(t, scheme == "v1a", key.Public() != "")
 		for _, enough := range []int{0, 31, 40} { // no secret, half a secret, no id
 			_, err = signature.GenerateKey(scheme, now, bytes.NewReader(source[:enough]))
-			assert.Error(t, err)
+			require.Error(t, err)
 		}
 		broken := errors.New("no entropy")
 		_, err = signature.GenerateKey(scheme, now, iotest.ErrReader(broken))
-		assert.ErrorIs(t, err, broken)
+		require.ErrorIs(t, err, broken)
 	}
 	_, err := signature.GenerateKey("v2", now, nil)
 	assert.ErrorIs(t, err, signature.ErrUnknownScheme)

@@ -54,7 +54,7 @@ func TestNewRingTellsEveryProblem(t *testing.T) {
 	require.ErrorIs(t, err, signature.ErrInvalidKey)
 	require.ErrorIs(t, err, signature.ErrUnknownScheme)
 	for _, words := range []string{`"twice": its id is used twice`, "State(7)", `"has space": its id needs`, `"bare": unknown signature scheme`, "has no secret"} {
-		assert.ErrorContains(t, err, words)
+		require.ErrorContains(t, err, words)
 	}
 	many := make([]signature.Key, 65)
 	for i := range many {

@@ -18,10 +18,10 @@ import (
 	"github.com/handfast/handfast/pkg/signature"
 )
 
-func masterKey(t testing.TB) signature.MasterKey {
-	t.Helper()
+func masterKey(tb testing.TB) signature.MasterKey {
+	tb.Helper()
 	m, err := signature.GenerateMasterKey(rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return m
 }
 
@@ -176,7 +176,7 @@ func TestParseMasterKey(t *testing.T) {
 		assert.Equal(t, want.Reveal(), got.Reveal())
 	}
 	for name, text := range map[string]string{
-		"empty": " ", "31 bytes": hex.EncodeToString(raw[:31]), "33 bytes": base64.StdEncoding.EncodeToString(append(raw, 1)),
+		"empty": " ", "31 bytes": hex.EncodeToString(raw[:31]), "33 bytes": base64.StdEncoding.EncodeToString(append(bytes.Clone(raw), 1)),
 		"zeros": strings.Repeat("0", 64), "words": "correct horse battery staple correct horse b", "two lines": hex.EncodeToString(raw[:16]) + "\n" + hex.EncodeToString(raw[16:]),
 	} {
 		_, err := signature.ParseMasterKey(text)

@@ -105,7 +105,7 @@ func TestSignRefusesIDs(t *testing.T) {
 		r := vectorRequest()
 		r.ID = id
 		_, _, err := signature.Signer{}.Sign(r, []string{"v1"}, ring)
-		assert.ErrorIs(t, err, signature.ErrInvalidRequest, "%q", id)
+		require.ErrorIs(t, err, signature.ErrInvalidRequest, "%q", id)
 	}
 	r := vectorRequest()
 	r.ID = strings.Repeat("~", signature.MaxIDLength)

@@ -32,33 +32,33 @@ func vectorRequest() signature.Request {
 }
 
 // parse reads a secret as an active key with a fixed id.
-func parse(t testing.TB, id, scheme, secret string) signature.Key {
-	t.Helper()
+func parse(tb testing.TB, id, scheme, secret string) signature.Key {
+	tb.Helper()
 	key, err := signature.ParseSecret(scheme, secret)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	key.ID, key.State = id, signature.Active
 	return key
 }
 
-func generate(t testing.TB, id, scheme string, state signature.State) signature.Key {
-	t.Helper()
+func generate(tb testing.TB, id, scheme string, state signature.State) signature.Key {
+	tb.Helper()
 	key, err := signature.GenerateKey(scheme, time.Unix(vectorUnix, 0), rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	key.ID, key.State = id, state
 	return key
 }
 
-func ringOf(t testing.TB, keys ...signature.Key) signature.Ring {
-	t.Helper()
+func ringOf(tb testing.TB, keys ...signature.Key) signature.Ring {
+	tb.Helper()
 	ring, err := signature.NewRing(keys...)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return ring
 }
 
-func verifierOf(t testing.TB, key signature.Key) signature.Verifier {
-	t.Helper()
+func verifierOf(tb testing.TB, key signature.Key) signature.Verifier {
+	tb.Helper()
 	v, err := key.Verifier()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return v
 }
 

@@ -19,8 +19,8 @@ type single map[string]string
 
 func (s single) Get(name string) string { return s[name] }
 
-func signed(t testing.TB, keys ...signature.Key) http.Header {
-	t.Helper()
+func signed(tb testing.TB, keys ...signature.Key) http.Header {
+	tb.Helper()
 	var schemes []string
 	for _, s := range signature.Schemes() {
 		for _, k := range keys {
@@ -30,8 +30,8 @@ func signed(t testing.TB, keys ...signature.Key) http.Header {
 			}
 		}
 	}
-	fields, _, err := signature.Signer{}.Sign(vectorRequest(), schemes, ringOf(t, keys...))
-	require.NoError(t, err)
+	fields, _, err := signature.Signer{}.Sign(vectorRequest(), schemes, ringOf(tb, keys...))
+	require.NoError(tb, err)
 	return headerOf(fields)
 }
 

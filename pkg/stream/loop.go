@@ -88,7 +88,7 @@ func (l *Loop) pull(ctx, pulls context.Context, rest *sync.WaitGroup) error {
 	}
 	n, err := l.Slots.Reserve(ctx, l.Batch)
 	if err != nil {
-		return nil // ctx has ended
+		return err // ctx has ended, and Run with it
 	}
 	cancel := context.CancelFunc(func() {})
 	if l.Wait > shortestWait {

@@ -18,7 +18,7 @@ func message(name string) *held {
 
 // fill offers messages of one endpoint until its lane is full, and tells how many it took and its lane.
 func fill(l *lanes, name string, limit int, now time.Time) (taken int, opened *lane) {
-	for taken < l.most+1 && l.offer(message(name), limit, now, func(at *lane) { opened = at }) {
+	for taken <= l.most && l.offer(message(name), limit, now, func(at *lane) { opened = at }) {
 		taken++
 	}
 	return taken, opened

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -47,7 +48,7 @@ func (c *devCommand) Problems() []error {
 		all = append(all, fmt.Errorf("--http: %w", err))
 	}
 	if c.Listen == "" {
-		all = append(all, fmt.Errorf("--listen: is needed, for example 127.0.0.1:4222"))
+		all = append(all, errors.New("--listen: is needed, for example 127.0.0.1:4222"))
 	} else if err := local.CheckListen(c.Listen); err != nil {
 		all = append(all, fmt.Errorf("--listen: %w", err))
 	}

@@ -59,8 +59,7 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 		return s.park(ctx, d, record.Inline, source)
 	}
 	content, err := s.payload(ctx, record)
-	var lost *lostError
-	if errors.As(err, &lost) {
+	if lost, ok := errors.AsType[*lostError](err); ok {
 		return s.end(ctx, d, nil, lost.reason)
 	}
 	if err != nil {

@@ -3,7 +3,6 @@ package signer_test
 import (
 	"context"
 	"crypto/rand"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -46,7 +45,7 @@ func vault(t *testing.T) signature.Vault {
 
 func open(t *testing.T, js jetstream.JetStream, topology stream.Topology, v signature.Vault) *signer.Keyring {
 	t.Helper()
-	keyring, err := signer.OpenKeyring(t.Context(), js, topology, v, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	keyring, err := signer.OpenKeyring(t.Context(), js, topology, v, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	return keyring
 }

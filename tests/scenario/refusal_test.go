@@ -44,6 +44,7 @@ type wire struct {
 
 type recordedConn struct {
 	net.Conn
+
 	wire *wire
 }
 

@@ -180,8 +180,7 @@ func (l Leaf) problems() (problems []error) {
 // validDNSName is the preferred name syntax of RFC 1034 section 3.5, with a
 // wildcard allowed as the whole first label and underscores tolerated.
 func validDNSName(name string) bool {
-	labels := strings.Split(strings.TrimPrefix(name, "*."), ".")
-	for _, label := range labels {
+	for label := range strings.SplitSeq(strings.TrimPrefix(name, "*."), ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return false
 		}
