@@ -56,7 +56,7 @@ func (l load) message(n int) *nats.Msg {
 			"ce-specversion": {"1.0"}, "ce-type": {eventType(n)}, "ce-source": {source}, "ce-id": {id},
 			"ce-datacontenttype": {"application/json"}, nats.MsgIdHdr: {event.MessageID(tenant, source, id)},
 		},
-		Data: fmt.Appendf(nil, `{%s%0*d","padding":%q}`, numberField, numberDigits, n, l.padding),
+		Data: fmt.Appendf(nil, `{%s%0*d","padding":"%s"}`, numberField, numberDigits, n, l.padding),
 	}
 }
 
