@@ -65,6 +65,12 @@ func (d *Dispatcher) policy(r *result) delivery.Policy {
 
 // store publishes the receipt and the next place of the delivery, and waits for both.
 func (d *Dispatcher) store(ctx context.Context, r *result, step delivery.Step) error {
+	if step.Action == delivery.Disable && !r.disabled && r.known {
+		// First, so that whoever reads the receipt finds the endpoint disabled.
+		if err := d.disable(ctx, r); err != nil {
+			return err
+		}
+	}
 	var pending []stream.Pending
 	next, err := d.next(ctx, r, step)
 	if err != nil {
@@ -85,9 +91,6 @@ func (d *Dispatcher) store(ctx context.Context, r *result, step delivery.Step) e
 		if _, err := p.Wait(ctx); err != nil {
 			return err //nolint:wrapcheck // says what and where already
 		}
-	}
-	if step.Action == delivery.Disable && !r.disabled && r.known {
-		return d.disable(ctx, r)
 	}
 	return nil
 }
