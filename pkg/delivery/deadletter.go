@@ -1,7 +1,10 @@
 package delivery
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -28,6 +31,28 @@ type DeadLetter struct {
 	// First is when the event was stored, zero for what never was one; At is when it was given up.
 	First time.Time `json:"first,omitzero"`
 	At    time.Time `json:"at"`
+}
+
+// maxLetter is what NATS takes in one message by default (1 MiB), less room for its own headers.
+const maxLetter = 1<<20 - 8<<10
+
+// Encode writes the letter as JSON that fits into one message. What cannot fit, which only the message of a foreign writer
+// can be, is left out with its size told: a letter that cannot be stored would come back for ever.
+func (l DeadLetter) Encode() ([]byte, error) {
+	data, err := json.Marshal(l)
+	if err != nil {
+		return nil, fmt.Errorf("write dead letter: %w", err)
+	}
+	if len(data) <= maxLetter {
+		return data, nil
+	}
+	size := len(l.Body.Text) + len(l.Body.Base64) + l.Body.Omitted
+	l.Header, l.Body = nil, Body{Omitted: max(size, 1)}
+	l.Reasons = append(slices.Clip(l.Reasons), "the message is too large to be repeated here")
+	if data, err = json.Marshal(l); err != nil {
+		return nil, fmt.Errorf("write dead letter: %w", err)
+	}
+	return data, nil
 }
 
 // Body is a message body in JSON: readable when it can be, exact always.

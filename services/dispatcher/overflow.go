@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"encoding/json"
 	"log/slog"
 	"strconv"
 	"time"
@@ -40,9 +39,9 @@ func (d *Dispatcher) refuse(msg jetstream.Msg, cause error) {
 	if meta, err := msg.Metadata(); err == nil {
 		id += "-" + strconv.FormatUint(meta.Sequence.Stream, 10)
 	}
-	letter, err := json.Marshal(delivery.DeadLetter{
+	letter, err := delivery.DeadLetter{
 		Subject: msg.Subject(), Reasons: []string{cause.Error()}, Header: map[string][]string(msg.Headers()), Body: delivery.NewBody(msg.Data()), At: time.Now().UTC(),
-	})
+	}.Encode()
 	if err == nil {
 		_, err = d.publisher.Send(&nats.Msg{Subject: stream.DeadLetterSubject(endpoint.Key{}, id), Data: letter}, "").Wait(ctx)
 	}

@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"time"
@@ -131,9 +130,9 @@ func (d *Dispatcher) next(ctx context.Context, r *result, step delivery.Step) (*
 			Outcome: &outcome, Reasons: reasons(step, r.verdict), URL: origin(r.to), Header: r.signed.Header,
 			Body: delivery.NewBody(r.signed.Body), First: del.First, At: time.Now().UTC(),
 		}
-		data, err := json.Marshal(letter)
+		data, err := letter.Encode()
 		if err != nil {
-			return nil, fmt.Errorf("write dead letter: %w", err)
+			return nil, err //nolint:wrapcheck // says what already
 		}
 		return &outgoing{msg: &nats.Msg{Subject: stream.DeadLetterSubject(del.Endpoint, string(del.ID)), Data: data}}, nil
 	}

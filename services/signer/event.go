@@ -2,7 +2,6 @@ package signer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -236,9 +235,9 @@ func (s *Signer) refuse(ctx context.Context, msg jetstream.Msg, meta *jetstream.
 
 // bury stores a dead letter under its id; storing it again replaces it.
 func (s *Signer) bury(ctx context.Context, letter delivery.DeadLetter, id string) error {
-	data, err := json.Marshal(letter)
+	data, err := letter.Encode()
 	if err != nil {
-		return fmt.Errorf("write dead letter: %w", err)
+		return err //nolint:wrapcheck // says what already
 	}
 	key := endpoint.Key{Tenant: letter.Tenant, Name: letter.Endpoint}
 	_, err = s.publisher.Send(&nats.Msg{Subject: stream.DeadLetterSubject(key, id), Data: data}, "").Wait(ctx)
