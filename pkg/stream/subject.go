@@ -26,6 +26,7 @@ const (
 	SigningKeyBucket = "signing-keys"
 	IdentityBucket   = "identities"
 	DispatcherBucket = "dispatchers"
+	AlertBucket      = "alerts"
 )
 
 // Names of the durable consumers that are not one per partition.

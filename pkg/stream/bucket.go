@@ -1,0 +1,164 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Bucket is one key-value bucket as services use it: compare-and-set writes, and following what others write.
+type Bucket struct {
+	kv     jetstream.KeyValue
+	logger *slog.Logger
+}
+
+// Entry is one value of a bucket.
+type Entry struct {
+	Key      string
+	Value    []byte
+	Revision uint64
+	// Removed tells that the key is gone; there is no value then.
+	Removed bool
+}
+
+// Errors of a bucket that a caller decides on.
+var (
+	// ErrNoEntry says that the bucket does not hold the key.
+	ErrNoEntry = errors.New("no such entry")
+	// ErrConflict says that somebody else has written the key in the meantime: read it again.
+	ErrConflict = errors.New("somebody else has written it in the meantime")
+)
+
+// OpenBucket binds to a bucket that `handfast topology apply` has made.
+func OpenBucket(ctx context.Context, js jetstream.JetStream, name string, logger *slog.Logger) (*Bucket, error) {
+	kv, err := js.KeyValue(ctx, name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, fmt.Errorf("open bucket %s: %w; an older version may have made the topology: run `handfast topology apply`", name, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", name, err)
+	}
+	return &Bucket{kv: kv, logger: logger}, nil
+}
+
+// Get reads one entry. The error wraps [ErrNoEntry] when there is none.
+func (b *Bucket) Get(ctx context.Context, key string) (Entry, error) {
+	entry, err := b.kv.Get(ctx, key)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return Entry{}, fmt.Errorf("%w: %s in bucket %s", ErrNoEntry, key, b.kv.Bucket())
+	case err != nil:
+		return Entry{}, fmt.Errorf("read %s in bucket %s: %w", key, b.kv.Bucket(), err)
+	}
+	return Entry{Key: key, Value: entry.Value(), Revision: entry.Revision()}, nil
+}
+
+// Create writes an entry that must not exist yet. The error wraps [ErrConflict] when it does.
+func (b *Bucket) Create(ctx context.Context, key string, value []byte) (revision uint64, err error) {
+	revision, err = b.kv.Create(ctx, key, value)
+	return revision, b.written(key, err)
+}
+
+// Update writes an entry that must still be at the revision last; 0 stands for one that must not exist. The error wraps
+// [ErrConflict] when it is not.
+func (b *Bucket) Update(ctx context.Context, key string, value []byte, last uint64) (revision uint64, err error) {
+	if last == 0 {
+		return b.Create(ctx, key, value)
+	}
+	revision, err = b.kv.Update(ctx, key, value, last)
+	return revision, b.written(key, err)
+}
+
+func (b *Bucket) written(key string, err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrKeyExists), errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
+		return fmt.Errorf("%s in bucket %s: %w", key, b.kv.Bucket(), ErrConflict)
+	}
+	return fmt.Errorf("write %s in bucket %s: %w", key, b.kv.Bucket(), err)
+}
+
+// Delete removes an entry; one that does not exist is no error.
+func (b *Bucket) Delete(ctx context.Context, key string) error {
+	if err := b.kv.Purge(ctx, key); err != nil {
+		return fmt.Errorf("delete %s in bucket %s: %w", key, b.kv.Bucket(), err)
+	}
+	return nil
+}
+
+// List reads every entry whose key matches the filter, in the order in which they were written.
+func (b *Bucket) List(ctx context.Context, filter string) ([]Entry, error) {
+	watcher, err := b.kv.Watch(ctx, filter, jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, fmt.Errorf("list bucket %s: %w", b.kv.Bucket(), err)
+	}
+	defer watcher.Stop() //nolint:errcheck // it ends with the connection in any case
+	var all []Entry
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("list bucket %s: %w", b.kv.Bucket(), ctx.Err())
+		case entry, open := <-watcher.Updates():
+			switch {
+			case !open:
+				return nil, fmt.Errorf("list bucket %s: %w", b.kv.Bucket(), errWatchEnded)
+			case entry == nil:
+				return all, nil
+			}
+			all = append(all, Entry{Key: entry.Key(), Value: entry.Value(), Revision: entry.Revision()})
+		}
+	}
+}
+
+// Follow hands on every entry that stands in the bucket, and then every change, one call at a time, until ctx ends.
+// ready is called once, when what stood there at the start has been handed on. Trouble with the broker is logged and
+// waited out, and then everything is handed on again.
+func (b *Bucket) Follow(ctx context.Context, take func(Entry), ready func()) {
+	for ctx.Err() == nil {
+		err := b.watch(ctx, take, func() {
+			if ready != nil {
+				ready()
+				ready = nil
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		b.logger.WarnContext(ctx, "cannot follow a bucket; going on with what is known", slog.String("bucket", b.kv.Bucket()), slog.Any("error", err))
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (b *Bucket) watch(ctx context.Context, take func(Entry), ready func()) error {
+	watcher, err := b.kv.WatchAll(ctx)
+	if err != nil {
+		return fmt.Errorf("watch bucket %s: %w", b.kv.Bucket(), err)
+	}
+	defer watcher.Stop() //nolint:errcheck // it ends with the connection in any case
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, open := <-watcher.Updates():
+			switch {
+			case !open:
+				return errWatchEnded
+			case entry == nil:
+				ready()
+			case entry.Operation() != jetstream.KeyValuePut:
+				take(Entry{Key: entry.Key(), Revision: entry.Revision(), Removed: true})
+			default:
+				take(Entry{Key: entry.Key(), Value: entry.Value(), Revision: entry.Revision()})
+			}
+		}
+	}
+}
