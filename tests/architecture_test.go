@@ -38,7 +38,9 @@ const modulePath = "github.com/handfast/handfast"
 //	services/signer, services/dispatcher ─▶ pkg, each without the other's secrets
 //	stream ─▶ receipt ─▶ delivery ─▶ endpoint ─▶ event ─▶ schemas
 //	receiver ─▶ signature, mtls
-//	signature, mtls, telemetry ─▶ nothing of ours
+//	identity ─▶ seal, mtls      rotation, alert ─▶ endpoint      doctor ─▶ mtls
+//	signature ─▶ seal
+//	seal, mtls, telemetry ─▶ nothing of ours
 //
 // A pattern is a path, a path with everything below it ("pkg/..."), or one of
 // these taken away again ("!pkg/mtls/..."). A new package gets a line here, on
@@ -47,7 +49,8 @@ func drawing() map[string][]string {
 	return map[string][]string{
 		"schemas":       {},
 		"pkg/telemetry": {},
-		"pkg/signature": {},
+		"pkg/seal":      {},
+		"pkg/signature": {"pkg/seal"},
 		"pkg/mtls":      {},
 		"pkg/event":     {"schemas", "pkg/telemetry"},
 		"pkg/endpoint":  {"schemas", "pkg/event"},
@@ -56,7 +59,13 @@ func drawing() map[string][]string {
 		"pkg/receiver":  {"pkg/signature", "pkg/mtls"},
 		"pkg/stream":    {"schemas", "pkg/event", "pkg/endpoint", "pkg/delivery", "pkg/receipt", "pkg/telemetry"},
 
+		"pkg/identity": {"pkg/seal", "pkg/mtls", "pkg/mtls/authority"},
+		"pkg/rotation": {"pkg/endpoint"},
+		"pkg/alert":    {"schemas", "pkg/event", "pkg/endpoint"},
+		"pkg/doctor":   {"pkg/mtls"},
+
 		"pkg/mtls/authority":  {"pkg/mtls"},
+		"pkg/mtls/token":      {"pkg/mtls"},
 		"pkg/stream/embedded": {"pkg/stream"},
 
 		// The signer never holds a client certificate's key, the dispatcher never
@@ -67,6 +76,7 @@ func drawing() map[string][]string {
 
 		"services/handfast/demo":          {"pkg/...", "services/handfast/local"},
 		"services/handfast/listener":      {"pkg/..."},
+		"services/handfast/stack":         {},
 		"services/handfast/operator":      {"schemas", "pkg/...", "services/signer"},
 		"services/handfast/table":         {},
 		"services/handfast/connection":    {"pkg/stream"},
@@ -78,6 +88,7 @@ func drawing() map[string][]string {
 		"tests/kit":         {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/conformance": {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/scenario":    {"schemas", "pkg/...", "services/...", "tests/..."},
+		"tests/receivers":   {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/story":       {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/system":      {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/bench":       {"schemas", "pkg/...", "services/...", "tests/..."},

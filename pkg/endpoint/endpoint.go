@@ -53,6 +53,8 @@ type TLS struct {
 	// address is verified only): lower case, punycode, no brackets.
 	ServerName string
 	Mutual     Mutual
+	// MinVersion is the lowest version of TLS that is spoken with the receiver.
+	MinVersion MinVersion
 }
 
 // Trust says by what the receiver's certificate is accepted.
@@ -64,6 +66,9 @@ type Trust struct {
 	// Pins are "sha256/" and the base64 of the SHA-256 of a
 	// SubjectPublicKeyInfo; none, or at least two.
 	Pins []string
+	// Revocation says whether the issuer is asked if a certificate has been
+	// withdrawn.
+	Revocation Revocation
 }
 
 // Retry says when a delivery that failed is tried again.

@@ -37,7 +37,7 @@ tls:
 	// the endpoint document has 4 problems:
 	//   fliter: is not a field of an endpoint; did you mean filter?
 	//   name: "Orders" is not allowed: use 1 to 63 lower-case letters, digits or hyphens, with a letter or digit at both ends
-	//   tls.revocation: is not available yet: checking revocation comes with a later release; remove it
+	//   tls.revocation: is not a field of an endpoint; did you mean tls.trust.revocation?
 	//   url: must begin with https://, because a message leaves only over TLS
 }
 

@@ -111,6 +111,9 @@ func (b builder) tls(host string) TLS {
 	if text(given, "mutual") == Requested.String() {
 		out.Mutual = Requested
 	}
+	if text(given, "min_version") == TLS13.String() {
+		out.MinVersion = TLS13
+	}
 	const path = "tls.server_name"
 	if name := text(given, "server_name"); name != "" && b.found.clean(path) {
 		normal, problem := normalHost(name)

@@ -87,13 +87,11 @@ func TestBadFields(t *testing.T) {
 			"retry.x: is not a field of an endpoint; the only field in retry is schedule",
 			"timeout: is not a field of an endpoint; did you mean limits.timeout?",
 		}},
-		{"not yet", base + "ordered: true\ntls: {revocation: x, min_version: '1.3'}\nlimits: {rate: 5}\nsignature: {policy: any, schemes: [v1, stripe]}\n", []string{
+		{"not yet", base + "ordered: true\nlimits: {rate: 5}\nsignature: {policy: any, schemes: [v1, stripe]}\n", []string{
 			"limits.rate: is not available yet: a limit on the rate comes with a later release; remove it, and use limits.concurrency until then",
 			"ordered: true is not available yet: ordered delivery comes with a later release; leave it false, and sort by the event's time or id at the receiver",
 			"signature.policy: is not available yet: signature policies come with a later release; remove it",
 			`signature.schemes[1]: "stripe" is not available yet: this scheme comes with a later release; use v1 or v1a`,
-			"tls.min_version: is not available yet: choosing the lowest TLS version comes with a later release; remove it",
-			"tls.revocation: is not available yet: checking revocation comes with a later release; remove it",
 		}},
 		{"wrong kinds", base + "paused: yes\nordered: 1\ndescription: 5\nretry: 5\nlimits: {concurrency: '8', timeout: 15}\n", []string{
 			"description: must be text, not a number: put it in quotes",
@@ -138,6 +136,16 @@ func TestBadLists(t *testing.T) {
 		{"long value", "tenant: " + strings.Repeat("A", 64) + "\nname: orders\nurl: https://h.example/\n", []string{`tenant: "` + strings.Repeat("A", 60) + `…" is not allowed: ` + nameRule}},
 		{"schedule with 31 waits", base + "retry: {schedule: [" + strings.Repeat("1s,", 31) + "]}\n", []string{"retry.schedule: has 31 entries; at most 30 are accepted"}},
 		{"schedule word", base + "retry: {schedule: fast}\n", []string{`retry.schedule: "fast" is not allowed: ` + scheduleRule}},
+		{"choices of tls", base + "tls: {revocation: soft, min_version: '1.1', trust: {revocation: on, min_version: '1.3'}}\n", []string{
+			`tls.min_version: "1.1" is not a choice; choose "1.2" or "1.3", in quotes`,
+			"tls.revocation: is not a field of an endpoint; did you mean tls.trust.revocation?",
+			"tls.trust.min_version: is not a field of an endpoint; did you mean tls.min_version?",
+			`tls.trust.revocation: "on" is not a choice; choose off, soft or hard`,
+		}},
+		{"a version is no number", base + "tls: {min_version: 1.3, trust: {revocation: true}}\n", []string{
+			"tls.min_version: must be text, not a number: put it in quotes",
+			"tls.trust.revocation: must be text, not true or false: put it in quotes",
+		}},
 		{"mutual off", base + "tls: {mutual: 'off'}\n", []string{`tls.mutual: "off" is not a choice; choose required or requested`}},
 	} {
 		t.Run(bad.name, bad.check)

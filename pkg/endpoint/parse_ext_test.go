@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,8 +31,10 @@ tls:
     pins:
       - sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=
       - sha256/n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=
+    revocation: hard
   server_name: Receiver.Example.com
   mutual: requested
+  min_version: "1.3"
 retry: {schedule: [5s, 5m, 1h30m]}
 limits: {concurrency: 16, timeout: 30s}
 paused: false
@@ -63,11 +66,29 @@ func TestParseEveryField(t *testing.T) {
 	assert.Len(t, e.TLS.Trust.Pins, 2)
 	assert.Equal(t, "receiver.example.com", e.TLS.ServerName)
 	assert.Equal(t, endpoint.Requested, e.TLS.Mutual)
+	assert.Equal(t, endpoint.TLS13, e.TLS.MinVersion)
+	assert.Equal(t, endpoint.RevocationHard, e.TLS.Trust.Revocation)
 	assert.Equal(t, []time.Duration{5 * time.Second, 5 * time.Minute, 90 * time.Minute}, e.Retry.Schedule)
 	assert.Equal(t, endpoint.Limits{Concurrency: 16, Timeout: 30 * time.Second}, e.Limits)
 	assert.False(t, e.Paused)
 	assert.False(t, e.Ordered)
 	assert.True(t, parse(t, minimal("acme", "orders")+"paused: true\n").Paused)
+}
+
+func TestParseRevocationAndVersion(t *testing.T) {
+	for word, want := range map[string]endpoint.Revocation{
+		"off": endpoint.RevocationOff, "'off'": endpoint.RevocationOff, "soft": endpoint.RevocationSoft, "hard": endpoint.RevocationHard,
+	} {
+		e := parse(t, minimal("acme", "orders")+"tls: {trust: {revocation: "+word+"}}\n")
+		assert.Equal(t, want, e.TLS.Trust.Revocation, word)
+		assert.Equal(t, strings.Trim(word, "'"), want.String())
+	}
+	for word, want := range map[string]endpoint.MinVersion{"1.2": endpoint.TLS12, "1.3": endpoint.TLS13} {
+		assert.Equal(t, want, parse(t, minimal("acme", "orders")+"tls: {min_version: '"+word+"'}\n").TLS.MinVersion, word)
+		assert.Equal(t, word, want.String())
+	}
+	assert.Equal(t, "Revocation(9)", endpoint.Revocation(9).String())
+	assert.Equal(t, "MinVersion(9)", endpoint.MinVersion(9).String())
 }
 
 func TestParseDefaults(t *testing.T) {

@@ -1,7 +1,9 @@
 package endpoint
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,20 @@ import (
 type Status struct {
 	// Disabled is nil unless deliveries were switched off.
 	Disabled *Disabled `json:"disabled,omitempty"`
+	// Held is nil unless deliveries wait until a certificate, or a setting, is mended.
+	Held *Held `json:"held,omitempty"`
+}
+
+// Held says since when and why an endpoint's deliveries wait, all of them, until a handshake proves that they can go.
+type Held struct {
+	Since time.Time `json:"since"`
+	// Outcome is that of the attempt, or of the latest probe, by its name (DESIGN.md section 6).
+	Outcome string `json:"outcome"`
+	Detail  string `json:"detail"`
+	Advice  string `json:"advice,omitempty"`
+	// Probes counts the handshakes that have been tried since, and Next is when the next one is due.
+	Probes int       `json:"probes"`
+	Next   time.Time `json:"next_probe"`
 }
 
 // Disabled says when and why deliveries were switched off, and for which
@@ -40,6 +56,10 @@ func (r Registered) Disabled() bool {
 	return r.Status.Disabled != nil && r.Status.Disabled.Revision == r.Revision
 }
 
+// Waiting reports whether deliveries stay in the backlog: because a person has paused the endpoint, or because it is
+// held.
+func (r Registered) Waiting() bool { return r.Paused || r.Status.Held != nil }
+
 // MarshalJSON writes the document, the revision and the status; without it the
 // document's own method would be promoted and the other two would be lost.
 func (r Registered) MarshalJSON() ([]byte, error) {
@@ -59,6 +79,7 @@ type Registry struct {
 	writers sync.Mutex
 	tenants sync.Map // tenant name → *tenant
 	count   atomic.Int64
+	held    map[Key]struct{} // those with a status of Held; under writers
 }
 
 type tenant struct {
@@ -98,8 +119,13 @@ func (r *Registry) SetStatus(k Key, s Status) {
 		detached := *s.Disabled
 		s.Disabled = &detached
 	}
+	if s.Held != nil {
+		detached := *s.Held
+		s.Held = &detached
+	}
 	r.writers.Lock()
 	defer r.writers.Unlock()
+	r.note(k, s)
 	t := r.tenantForWriting(k.Tenant)
 	old := *t.list.Load()
 	if at, held := search(old, k.Name); held {
@@ -108,7 +134,7 @@ func (r *Registry) SetStatus(k Key, s Status) {
 		t.replace(old, at, entry)
 		return
 	}
-	if s.Disabled != nil {
+	if s != (Status{}) {
 		t.waiting[k.Name] = s
 	} else {
 		delete(t.waiting, k.Name)
@@ -125,6 +151,7 @@ func (r *Registry) Delete(k Key) {
 		return
 	}
 	delete(t.waiting, k.Name)
+	r.note(k, Status{})
 	old := *t.list.Load()
 	if at, held := search(old, k.Name); held {
 		list := make([]Registered, 0, len(old)-1)
@@ -158,6 +185,47 @@ func (r *Registry) Tenant(name string) []Registered {
 		return nil // only statuses are waiting
 	}
 	return slices.Clip(list)
+}
+
+// All returns every endpoint, sorted by tenant and name within it, disabled ones included: a snapshot.
+func (r *Registry) All() []Registered {
+	all := make([]Registered, 0, r.Len())
+	r.tenants.Range(func(_, value any) bool {
+		if t, ok := value.(*tenant); ok {
+			all = append(all, *t.list.Load()...)
+		}
+		return true
+	})
+	slices.SortFunc(all, func(a, b Registered) int {
+		return cmp.Or(strings.Compare(a.Tenant, b.Tenant), strings.Compare(a.Name, b.Name))
+	})
+	return all
+}
+
+// note keeps the set of held endpoints.
+func (r *Registry) note(k Key, s Status) {
+	if s.Held == nil {
+		delete(r.held, k)
+		return
+	}
+	if r.held == nil {
+		r.held = make(map[Key]struct{})
+	}
+	r.held[k] = struct{}{}
+}
+
+// Held returns the endpoints whose deliveries are held, in no order.
+func (r *Registry) Held() []Registered {
+	r.writers.Lock()
+	keys := slices.Collect(maps.Keys(r.held))
+	r.writers.Unlock()
+	found := make([]Registered, 0, len(keys))
+	for _, k := range keys {
+		if e, ok := r.Get(k); ok && e.Status.Held != nil {
+			found = append(found, e)
+		}
+	}
+	return found
 }
 
 // Len returns the number of endpoints of all tenants.

@@ -33,6 +33,12 @@ func (b builder) trust() Trust {
 		b.pin(element("tls.trust.pins", i), pin)
 	}
 	b.distinct("tls.trust.pins", out.Pins)
+	switch text(given, "revocation") {
+	case RevocationSoft.String():
+		out.Revocation = RevocationSoft
+	case RevocationHard.String():
+		out.Revocation = RevocationHard
+	}
 	return out
 }
 

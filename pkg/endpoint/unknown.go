@@ -16,9 +16,9 @@ func knownFields(section string) []string {
 	case "signature":
 		return []string{"schemes"}
 	case "tls":
-		return []string{"identity", "trust", "server_name", "mutual"}
+		return []string{"identity", "trust", "server_name", "mutual", "min_version"}
 	case "tls.trust":
-		return []string{"roots", "pins"}
+		return []string{"roots", "pins", "revocation"}
 	case "retry":
 		return []string{"schedule"}
 	case "limits":
@@ -37,10 +37,6 @@ func sections() []string {
 // brings, one that is misspelt or misplaced, or one that we do not know at all.
 func unknown(section, name string) string {
 	switch join(section, name) {
-	case "tls.revocation":
-		return "is not available yet: checking revocation comes with a later release; remove it"
-	case "tls.min_version":
-		return "is not available yet: choosing the lowest TLS version comes with a later release; remove it"
 	case "limits.rate":
 		return "is not available yet: a limit on the rate comes with a later release; remove it, and use limits.concurrency until then"
 	case "signature.policy":

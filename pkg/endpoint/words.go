@@ -109,6 +109,10 @@ func notAChoice(field string, value any) string {
 		return quote(text) + " is not a signature scheme; choose from v1 and v1a"
 	case field == "tls.mutual":
 		return quote(text) + " is not a choice; choose required or requested"
+	case field == "tls.min_version":
+		return quote(text) + ` is not a choice; choose "1.2" or "1.3", in quotes`
+	case field == "tls.trust.revocation":
+		return quote(text) + " is not a choice; choose off, soft or hard"
 	default:
 		return quote(text) + " is not a choice"
 	}

@@ -3,7 +3,9 @@ package mtls
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -62,7 +64,7 @@ func (p *Pool) destination(t Target) (*destination, error) {
 func (p *Pool) locate(t Target, identity *Identity) (d, old *destination, err error) {
 	k := key{
 		authority: t.Authority, serverName: t.ServerName, name: identity.Name(),
-		identity: identity.Generation(), trust: t.Trust.Fingerprint(), mutual: t.Mutual,
+		identity: generation(t, identity), trust: t.Trust.Fingerprint(), mutual: t.Mutual, minVersion: t.MinVersion,
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,7 +77,7 @@ func (p *Pool) locate(t Target, identity *Identity) (d, old *destination, err er
 		if identity, err = identityOf(t.Identity); err != nil {
 			return nil, nil, err
 		}
-		k.name, k.identity = identity.Name(), identity.Generation()
+		k.name, k.identity = identity.Name(), generation(t, identity)
 	}
 	if before := p.current[k.terms()]; before != k.identity {
 		previous := k
@@ -92,6 +94,18 @@ func (p *Pool) locate(t Target, identity *Identity) (d, old *destination, err er
 	return d, old, nil
 }
 
+// generation is the identity's. Where revocation is checked it also ends after an hour, at a time of the hour that
+// depends on the receiver: whoever is busy would otherwise never be asked for again.
+func generation(t Target, identity *Identity) string {
+	if t.Trust.Revocation() == RevocationIgnore {
+		return identity.Generation()
+	}
+	phase := fnv.New32a()
+	_, _ = phase.Write([]byte(t.Authority))
+	age := int64(crlAge / time.Second)
+	return identity.Generation() + "@" + strconv.FormatInt((time.Now().Unix()+int64(phase.Sum32())%age)/age, 10)
+}
+
 // terms are the key without the generation.
 func (k key) terms() key {
 	k.identity = ""
@@ -100,7 +114,7 @@ func (k key) terms() key {
 
 func (p *Pool) newDestination(k key, t Target, identity *Identity) *destination {
 	d := &destination{pool: p, key: k, target: t, options: &p.options, retired: p.closed}
-	d.opener = handshaker{target: t, identity: identity, options: &p.options, tracer: p.tracer, http2: p.http2}
+	d.opener = handshaker{target: t, identity: identity, options: &p.options, tracer: p.tracer, http2: p.http2, revoked: p.revoked}
 	if !d.retired {
 		d.watchLocked(time.Now().Add(d.options.IdleTimeout)) // nobody else knows it yet
 	}

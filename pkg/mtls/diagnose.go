@@ -85,8 +85,18 @@ func handshakeFailure(t Target, p *Proof, err error) *Failure {
 	default:
 		f.Basis = Ours
 		f.Detail = fmt.Sprintf("TLS with %s could not be agreed: %v", t.Authority, err)
+		if strings.Contains(err.Error(), "unsupported protocol version") { // crypto/tls has no value for it
+			f.Advice = versionAdvice(t)
+		}
 	}
 	return f
+}
+
+func versionAdvice(t Target) string {
+	if t.MinVersion == TLS12 {
+		return "The receiver offers neither TLS 1.2 nor 1.3; it must be updated"
+	}
+	return "The receiver does not offer TLS 1.3, which the endpoint demands; it must be updated, or the endpoint's tls.min_version set to \"1.2\""
 }
 
 // trustFailure judges what our own verification of the receiver found; nil when err is something else.
@@ -96,6 +106,9 @@ func trustFailure(t Target, p *Proof, err error) *Failure {
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var pin *PinError
+	if revocation, ok := errors.AsType[*RevocationError](err); ok {
+		return revocationFailure(t, f, revocation)
+	}
 	switch {
 	case errors.As(err, &pin):
 		f.Kind = ServerCertificateUntrusted
@@ -125,6 +138,26 @@ func trustFailure(t Target, p *Proof, err error) *Failure {
 		f.Kind = ServerCertificateUntrusted
 		f.Detail = fmt.Sprintf("the certificate of %s could not be verified: %v", t.Authority, verification.Err)
 		f.Advice = "Check the endpoint's tls.trust.roots against the receiver's chain"
+	}
+	return f
+}
+
+// revocationFailure tells the certificate that is revoked from the one of which nobody knows.
+func revocationFailure(t Target, f *Failure, err *RevocationError) *Failure {
+	switch err.Finding.Status {
+	case Revoked:
+		f.Kind = ServerCertificateRevoked
+		f.Detail = fmt.Sprintf("the certificate of %s, or of one of its issuers, has been revoked: %s", t.Authority, err.Finding.Detail)
+		f.Advice = "The receiver's operator replaces the certificate, and its key if that was stolen; nothing is dropped meanwhile"
+	case StapleMissing:
+		f.Kind = ServerCertificateUntrusted
+		f.Detail = fmt.Sprintf("the certificate of %s is not accepted: %v", t.Authority, err)
+		f.Advice = "The receiver's operator switches OCSP stapling on and sees that its answers are fresh, or gets a certificate without must-staple"
+	case RevocationUnchecked, RevocationGood, RevocationUnknown:
+		f.Kind = ServerCertificateUntrusted
+		f.Detail = fmt.Sprintf("the certificate of %s is not accepted: %v", t.Authority, err)
+		f.Advice = "Let the dispatcher reach the CRLs that the certificates name (over http, under its address policy), " +
+			"or the receiver staple OCSP responses; or set the endpoint's tls.trust.revocation to soft"
 	}
 	return f
 }
@@ -192,7 +225,7 @@ func alertFailure(t Target, p *Proof, alert string, err error) *Failure {
 	f.Detail = fmt.Sprintf("%s ended TLS with the alert %q", t.Authority, alert)
 	switch alert {
 	case "protocol version not supported":
-		f.Advice = "The receiver offers neither TLS 1.2 nor 1.3; it must be updated"
+		f.Advice = versionAdvice(t)
 	case "unrecognized name":
 		f.Advice = "The receiver serves no site with this name; check url and tls.server_name"
 	case "handshake failure":

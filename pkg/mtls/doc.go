@@ -3,11 +3,14 @@
 //	Pool.Do(target, request)
 //	   │  identity now? ── none ──▶ Failure NoIdentity
 //	   ▼
-//	destination = authority + server name + identity fingerprint + trust fingerprint + mutual
+//	destination = authority + server name + identity fingerprint + trust fingerprint + mutual + lowest TLS version
 //	   │  idle connection? ── yes ──────────────────────────────────────────┐
 //	   ▼  no: dial (bounded per destination; waiters share what comes free) │
 //	address policy ▶ TCP ▶ TLS: VerifyConnection (trust), GetClientCertificate (identity, acceptable CAs recorded)
 //	   │  receiver did not ask ──▶ Failure ClientCertificateNotRequested    │
+//	   ▼                                                                    │
+//	revocation, where the trust asks for it: staple, else CRLs (cached)     │
+//	   │  revoked, or unknown where that is refused ──▶ Failure             │
 //	   ▼                                                                    ▼
 //	unproven connection ── first request waits for the receiver's word ──▶ proven connection
 //	                       before its body leaves (Expect: 100-continue)    body at once
@@ -21,6 +24,10 @@
 // nobody asked for ends it, wherever it waits, and so does a close. A request that meets a close all the same goes once
 // more, on a connection that is new. While a destination is down one handshake at a time tries it, and its failure
 // answers everybody who waits.
+//
+// Revocation is checked between the handshake and the connection's first use: in VerifyConnection there is no context
+// that could end a fetch. A connection whose trust asks for it is not used for longer than about an hour, however busy
+// it is, so that its certificates are looked at again.
 //
 // What this package must never do:
 //   - send a byte of a message where the receiver's certificate did not pass trust, or, with [Required], where the

@@ -83,6 +83,7 @@ type handshaker struct {
 	options  *Options
 	tracer   trace.Tracer
 	http2    *http2.Transport
+	revoked  *Revocation
 }
 
 // open dials, shakes hands, checks both directions, and on HTTP/2 hears the receiver once. The span belongs to the request that caused the dial. The error
@@ -121,7 +122,8 @@ func (h *handshaker) connect(ctx context.Context, proof *Proof) (*secureConn, *F
 	}
 	began := time.Now()
 	under := newWire(raw)
-	conn := &secureConn{Conn: tls.Client(under, h.config(proof)), wire: under, proof: proof}
+	var chains [][]*x509.Certificate
+	conn := &secureConn{Conn: tls.Client(under, h.config(proof, &chains)), wire: under, proof: proof}
 	err = conn.HandshakeContext(ctx)
 	proof.Handshake = time.Since(began)
 	if err != nil {
@@ -133,14 +135,32 @@ func (h *handshaker) connect(ctx context.Context, proof *Proof) (*secureConn, *F
 		conn.abort()
 		return nil, notRequestedFailure(h.target, proof)
 	}
+	if err := h.checkRevocation(ctx, proof, chains, conn.ConnectionState().OCSPResponse); err != nil {
+		conn.abort()
+		return nil, handshakeFailure(h.target, proof, err)
+	}
 	return conn, nil
 }
 
-func (h *handshaker) config(proof *Proof) *tls.Config {
+// checkRevocation stands between the handshake and the connection's first use, not in VerifyConnection: that has no
+// context, and fetching a CRL must end in time.
+func (h *handshaker) checkRevocation(ctx context.Context, proof *Proof, chains [][]*x509.Certificate, staple []byte) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		// A soft check that finds nothing must leave the connection time for the rest of its beginning.
+		part, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+		ctx = part
+	}
+	finding, err := h.revoked.Check(ctx, chains, staple, h.target.Trust.Revocation())
+	proof.Revocation = finding.String()
+	return err
+}
+
+func (h *handshaker) config(proof *Proof, chains *[][]*x509.Certificate) *tls.Config {
 	return &tls.Config{
 		ServerName: h.target.ServerName,
 		RootCAs:    h.target.Trust.RootCAs(),
-		MinVersion: tls.VersionTLS12,
+		MinVersion: h.target.MinVersion.wire(),
 		NextProtos: []string{"h2", "http/1.1"},
 		// Certificates would silently send nothing when the receiver's list does not match; here we see the list.
 		GetClientCertificate: func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -156,7 +176,9 @@ func (h *handshaker) config(proof *Proof) *tls.Config {
 		},
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			proof.complete(cs)
-			return h.target.Trust.Verify(cs, h.target.ServerName, time.Now())
+			accepted, err := h.target.Trust.Chains(cs, h.target.ServerName, time.Now())
+			*chains = accepted
+			return err
 		},
 	}
 }

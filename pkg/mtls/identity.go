@@ -2,6 +2,7 @@ package mtls
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -43,8 +44,14 @@ type Identity struct {
 //
 // The error is an [*IdentityError] with every problem at once.
 func NewIdentity(name string, certificatePEM, keyPEM []byte, now time.Time) (*Identity, error) {
+	key, problems := parsePrivateKey(keyPEM)
+	return newIdentity(name, certificatePEM, key, problems, now)
+}
+
+// newIdentity joins a chain with a key, wherever that is kept. The problems that
+// were found with the key come after those of the PEM text.
+func newIdentity(name string, certificatePEM []byte, key crypto.Signer, keyProblems []string, now time.Time) (*Identity, error) {
 	certificates, problems := parseCertificates(certificatePEM)
-	key, keyProblems := parsePrivateKey(keyPEM)
 	problems = append(problems, keyProblems...)
 
 	if len(certificates) > 0 {

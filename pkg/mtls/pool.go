@@ -27,7 +27,8 @@ const scope = "github.com/handfast/handfast/pkg/mtls"
 type Options struct {
 	// Addresses is asked at every dial, after name resolution. The zero value refuses every private address.
 	Addresses AddressPolicy
-	// Dial opens a TCP connection. Default: a net.Dialer under Addresses. Tests replace the network here.
+	// Dial opens a TCP connection, to a receiver or to a host of CRLs. Default: a net.Dialer under Addresses. Tests
+	// replace the network here.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// DialLimit bounds the handshakes under way to one destination. Default 4.
 	DialLimit int
@@ -84,6 +85,7 @@ type Pool struct {
 	options Options
 	tracer  trace.Tracer
 	http2   *http2.Transport
+	revoked *Revocation
 	meters  meters
 
 	mu           sync.Mutex
@@ -94,10 +96,12 @@ type Pool struct {
 }
 
 // key is everything that makes connections interchangeable: authority, generation of identity and of trust, and the
-// demands. No two identities ever share a connection or a session.
+// demands. No two identities ever share a connection or a session. Where revocation is checked, the generation also
+// changes every hour, so that no connection lives on an old answer.
 type key struct {
 	authority, serverName, name, identity, trust string
 	mutual                                       Mutual
+	minVersion                                   MinVersion
 }
 
 type meters struct {
@@ -119,7 +123,7 @@ func NewPool(o Options) (*Pool, error) {
 	}
 	meter := o.MeterProvider.Meter(scope)
 	p := &Pool{
-		options: o, tracer: o.TracerProvider.Tracer(scope), http2: transport,
+		options: o, tracer: o.TracerProvider.Tracer(scope), http2: transport, revoked: NewRevocation(o.Dial),
 		destinations: make(map[key]*destination), current: make(map[key]string),
 	}
 	var errs [3]error

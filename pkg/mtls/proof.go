@@ -43,6 +43,9 @@ type Proof struct {
 	AcceptableCount int      `json:"acceptable_ca_count,omitempty"`
 	// Unlisted says in words why our certificate does not match that list or its algorithms; empty when it matches.
 	Unlisted string `json:"unlisted,omitempty"`
+	// Revocation says what the check for revoked certificates found, as [Finding.String] writes it; empty when the
+	// trust asks nobody.
+	Revocation string `json:"revocation,omitempty"`
 	// Connect and Handshake are the durations of name look-up with TCP, and of TLS.
 	Connect   time.Duration `json:"connect_ns"`
 	Handshake time.Duration `json:"handshake_ns"`
@@ -68,8 +71,9 @@ type Party struct {
 	Subject string `json:"subject"`
 	Issuer  string `json:"issuer"`
 	// Names holds the subject alternative names.
-	Names    []string  `json:"names,omitempty"`
-	NotAfter time.Time `json:"not_after"`
+	Names     []string  `json:"names,omitempty"`
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
 	// Fingerprints holds the hex SHA-256 of each certificate of the chain, leaf first.
 	Fingerprints []string `json:"fingerprints"`
 }
@@ -90,7 +94,7 @@ func newParty(chain []*x509.Certificate) *Party {
 		return nil
 	}
 	leaf := chain[0]
-	p := &Party{Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), NotAfter: leaf.NotAfter.UTC(), Names: subjectNames(leaf)}
+	p := &Party{Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Names: subjectNames(leaf)}
 	for _, c := range chain {
 		sum := sha256.Sum256(c.Raw)
 		p.Fingerprints = append(p.Fingerprints, hex.EncodeToString(sum[:]))
@@ -159,6 +163,7 @@ func (p *Proof) Attributes() []attribute.KeyValue {
 	text("tls.curve", p.Curve)
 	text("tls.next_protocol", p.ALPN)
 	text("handfast.client_certificate.unlisted", p.Unlisted)
+	text("handfast.revocation", p.Revocation)
 	if p.AcceptableCount > 0 {
 		as = append(as, attribute.StringSlice("handfast.acceptable_cas", p.AcceptableCAs))
 	}

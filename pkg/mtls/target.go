@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"crypto/tls"
 	"net/http"
 
 	"go.opentelemetry.io/otel/trace"
@@ -17,6 +18,25 @@ const (
 	Requested
 )
 
+// MinVersion is the lowest version of TLS that is spoken. It is a closed list; a value outside it is as strict as the
+// last one.
+type MinVersion uint8
+
+// The versions.
+const (
+	// TLS12 is TLS 1.2 (RFC 5246) or newer. The zero value.
+	TLS12 MinVersion = iota
+	// TLS13 is TLS 1.3 (RFC 8446) or newer.
+	TLS13
+)
+
+func (v MinVersion) wire() uint16 {
+	if v == TLS12 {
+		return tls.VersionTLS12
+	}
+	return tls.VersionTLS13
+}
+
 // Target is with whom to speak, and on which terms.
 type Target struct {
 	// Authority is host:port, with the port always present.
@@ -26,6 +46,7 @@ type Target struct {
 	Identity   Source
 	Trust      Trust
 	Mutual     Mutual
+	MinVersion MinVersion
 }
 
 // Request is one HTTP request. Its body is in memory.

@@ -17,13 +17,15 @@ import (
 const pinPrefix = "sha256/"
 
 // Trust is by which rules a receiver's certificate is accepted: which roots it
-// must lead to and, optionally, which public keys must appear on the way. It is
-// a value that never changes and may be shared. The zero value trusts the roots
-// of the operating system and pins nothing.
+// must lead to and, optionally, which public keys must appear on the way and
+// whether its issuers are asked if they have withdrawn it. It is a value that
+// never changes and may be shared. The zero value trusts the roots of the
+// operating system, pins nothing and asks nobody.
 type Trust struct {
 	pool        *x509.CertPool                 // nil: the system's roots
 	roots       map[[sha256.Size]byte]struct{} // SHA-256 of each root's DER; nil with the system's roots
 	pins        map[[sha256.Size]byte]struct{} // SHA-256 of a SubjectPublicKeyInfo
+	revocation  RevocationPolicy
 	fingerprint string
 }
 
@@ -68,9 +70,21 @@ func NewTrust(roots []*x509.Certificate, pins []string) (Trust, error) {
 	if len(problems) > 0 {
 		return Trust{}, fmt.Errorf("trust cannot be used: %w", errors.Join(problems...))
 	}
-	t.fingerprint = trustFingerprint(t.roots, t.pins)
+	t.fingerprint = trustFingerprint(t.roots, t.pins, t.revocation)
 	return t, nil
 }
+
+// WithRevocation is the same trust under another policy on revoked certificates.
+// [Trust.Verify] does not apply it, because it has no time to ask anybody: a pool
+// does, after the handshake and before the first request; see [Revocation].
+func (t Trust) WithRevocation(policy RevocationPolicy) Trust {
+	t.revocation = policy
+	t.fingerprint = trustFingerprint(t.roots, t.pins, policy)
+	return t
+}
+
+// Revocation is the policy on revoked certificates.
+func (t Trust) Revocation() RevocationPolicy { return t.revocation }
 
 // Pin is the pin of a certificate's public key, in the form that [NewTrust]
 // takes.
@@ -106,18 +120,18 @@ func (t Trust) RootCAs() *x509.CertPool {
 	return t.pool.Clone()
 }
 
-// Fingerprint is a SHA-256 in lower-case hex over the roots and the pins. Two
+// Fingerprint is a SHA-256 in lower-case hex over roots, pins and policy. Two
 // Trusts with the same content have the same fingerprint, in whatever order it
 // was given. The system's roots count as one constant: what the operating system
 // changes underneath is not seen.
 func (t Trust) Fingerprint() string {
 	if t.fingerprint == "" {
-		return trustFingerprint(t.roots, t.pins)
+		return trustFingerprint(t.roots, t.pins, t.revocation)
 	}
 	return t.fingerprint
 }
 
-func trustFingerprint(roots, pins map[[sha256.Size]byte]struct{}) string {
+func trustFingerprint(roots, pins map[[sha256.Size]byte]struct{}, revocation RevocationPolicy) string {
 	h := sha256.New()
 	if roots == nil {
 		h.Write([]byte("system roots\n"))
@@ -127,6 +141,9 @@ func trustFingerprint(roots, pins map[[sha256.Size]byte]struct{}) string {
 	}
 	for _, sum := range sortedSums(pins) {
 		h.Write(fmt.Appendf(nil, "pin %x\n", sum))
+	}
+	if revocation != RevocationIgnore {
+		h.Write(fmt.Appendf(nil, "revocation %d\n", revocation))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -42,18 +42,25 @@ func (e *PinError) Error() string {
 // The error wraps what crypto/x509 says (in a [*tls.CertificateVerificationError],
 // as a full handshake does) or is a [*PinError].
 func (t Trust) Verify(cs tls.ConnectionState, serverName string, now time.Time) error {
+	_, err := t.Chains(cs, serverName, now)
+	return err
+}
+
+// Chains is [Trust.Verify], and returns the chains by which the certificate is
+// accepted, leaf first and root last: for [Revocation.Check].
+func (t Trust) Chains(cs tls.ConnectionState, serverName string, now time.Time) ([][]*x509.Certificate, error) {
 	switch {
 	case len(cs.PeerCertificates) == 0:
-		return fmt.Errorf("%q presented no certificate", serverName)
+		return nil, fmt.Errorf("%q presented no certificate", serverName)
 	case serverName == "":
-		return errors.New("cannot verify a receiver's certificate without the receiver's name")
+		return nil, errors.New("cannot verify a receiver's certificate without the receiver's name")
 	}
 	chains, err := t.verifiedChains(cs, serverName, now)
 	if err != nil {
-		return fmt.Errorf("the certificate of %q is not trusted: %w", serverName,
+		return nil, fmt.Errorf("the certificate of %q is not trusted: %w", serverName,
 			&tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err})
 	}
-	return t.checkPins(chains, serverName)
+	return t.pinned(chains, serverName)
 }
 
 func (t Trust) verifiedChains(cs tls.ConnectionState, serverName string, now time.Time) ([][]*x509.Certificate, error) {
@@ -94,11 +101,12 @@ func (t Trust) ownChains(chains [][]*x509.Certificate) (own [][]*x509.Certificat
 	return own
 }
 
-// checkPins looks at verified chains only. What else a peer sends along is
-// unproven, and a copy of a pinned certificate is easy to send.
-func (t Trust) checkPins(chains [][]*x509.Certificate, serverName string) error {
+// pinned keeps the chains with a pinned key. It looks at verified chains only:
+// what else a peer sends along is unproven, and a copy of a pinned certificate is
+// easy to send.
+func (t Trust) pinned(chains [][]*x509.Certificate, serverName string) (accepted [][]*x509.Certificate, err error) {
 	if len(t.pins) == 0 {
-		return nil
+		return chains, nil
 	}
 	var presented []string
 	seen := make(map[[sha256.Size]byte]struct{})
@@ -106,7 +114,8 @@ func (t Trust) checkPins(chains [][]*x509.Certificate, serverName string) error 
 		for _, c := range chain {
 			sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
 			if _, pinned := t.pins[sum]; pinned {
-				return nil
+				accepted = append(accepted, chain)
+				break
 			}
 			if _, repeated := seen[sum]; !repeated {
 				seen[sum] = struct{}{}
@@ -114,5 +123,8 @@ func (t Trust) checkPins(chains [][]*x509.Certificate, serverName string) error 
 			}
 		}
 	}
-	return &PinError{ServerName: serverName, Presented: presented}
+	if len(accepted) > 0 {
+		return accepted, nil
+	}
+	return nil, &PinError{ServerName: serverName, Presented: presented}
 }

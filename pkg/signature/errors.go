@@ -1,6 +1,10 @@
 package signature
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/handfast/handfast/pkg/seal"
+)
 
 // What a caller may have to decide on when signing or reading keys. Every error
 // of this package that has one of these causes wraps it; none of them ever
@@ -22,17 +26,18 @@ var (
 	ErrInvalidKey = errors.New("invalid key")
 )
 
-// What can be wrong with sealed keys and the master keys that seal them.
-var (
+// What can be wrong with sealed keys and the master keys that seal them. They are
+// those of package seal.
+const (
 	// ErrInvalidMasterKey means that a master key could not be read: its format,
 	// its length, or the permissions of its file.
-	ErrInvalidMasterKey = errors.New("invalid master key")
+	ErrInvalidMasterKey = seal.ErrInvalidMasterKey
 	// ErrWrongMasterKey means that the ring was sealed under a master key that we
 	// do not hold. The sealed bytes may be perfectly fine.
-	ErrWrongMasterKey = errors.New("sealed under another master key")
+	ErrWrongMasterKey = seal.ErrWrongMasterKey
 	// ErrCorrupt means that the sealed bytes were changed, cut, or sealed for
 	// another endpoint.
-	ErrCorrupt = errors.New("sealed keys are damaged or belong to another endpoint")
+	ErrCorrupt = seal.ErrCorrupt
 )
 
 // Why a received request is not accepted.

@@ -93,5 +93,5 @@ func ExampleVault() {
 	fmt.Println(err)
 	// Output:
 	// <nil>
-	// sealed keys are damaged or belong to another endpoint: it does not open for "acme.invoices"; restore it from a backup, or create new keys
+	// open keys: sealed data is damaged or belongs to another place: it does not open for "acme.invoices"; restore it from a backup, or create it anew
 }

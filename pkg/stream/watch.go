@@ -19,8 +19,9 @@ type Catalogue struct {
 	kv         jetstream.KeyValue
 	partitions int
 	logger     *slog.Logger
-	// Changed, when set before Follow, is told about each document that has come into force. It must not block.
-	Changed func(endpoint.Key)
+	// Changed, when set before Follow, is told about each document and each status that has come into force or was
+	// deleted, with the revision of the entry that says so. It must not block.
+	Changed func(key endpoint.Key, revision uint64)
 }
 
 // OpenCatalogue binds to the bucket.
@@ -58,7 +59,21 @@ func (c *Catalogue) Delete(ctx context.Context, key endpoint.Key) error {
 
 // Disable notes that the receiver wants nothing more. Applying the document again lifts it.
 func (c *Catalogue) Disable(ctx context.Context, key endpoint.Key, d endpoint.Disabled) error {
-	status, err := json.Marshal(endpoint.Status{Disabled: &d})
+	return c.setStatus(ctx, key, endpoint.Status{Disabled: &d})
+}
+
+// Hold notes that deliveries must wait until a certificate, or a setting, is mended.
+func (c *Catalogue) Hold(ctx context.Context, key endpoint.Key, h endpoint.Held) error {
+	return c.setStatus(ctx, key, endpoint.Status{Held: &h})
+}
+
+// Release notes that deliveries can go again.
+func (c *Catalogue) Release(ctx context.Context, key endpoint.Key) error {
+	return c.setStatus(ctx, key, endpoint.Status{})
+}
+
+func (c *Catalogue) setStatus(ctx context.Context, key endpoint.Key, s endpoint.Status) error {
+	status, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("write status of endpoint %s: %w", key, err)
 	}
@@ -172,17 +187,19 @@ func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry
 	}
 	removed := entry.Operation() != jetstream.KeyValuePut
 	switch {
-	case status && removed:
-		registry.SetStatus(key, endpoint.Status{})
 	case status:
 		var s endpoint.Status
-		if err := json.Unmarshal(entry.Value(), &s); err != nil {
-			c.logger.WarnContext(ctx, "unreadable endpoint status", slog.String("endpoint", key.String()), slog.Any("error", err))
-			return
+		if !removed {
+			if err := json.Unmarshal(entry.Value(), &s); err != nil {
+				c.logger.WarnContext(ctx, "unreadable endpoint status", slog.String("endpoint", key.String()), slog.Any("error", err))
+				return
+			}
 		}
 		registry.SetStatus(key, s)
+		c.changed(key, entry.Revision())
 	case removed:
 		registry.Delete(key)
+		c.changed(key, entry.Revision())
 	default:
 		e, err := endpoint.Restore(entry.Value())
 		if err != nil {
@@ -198,8 +215,12 @@ func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry
 			return
 		}
 		registry.Put(e, entry.Revision())
-		if c.Changed != nil {
-			c.Changed(key)
-		}
+		c.changed(key, entry.Revision())
+	}
+}
+
+func (c *Catalogue) changed(key endpoint.Key, revision uint64) {
+	if c.Changed != nil {
+		c.Changed(key, revision)
 	}
 }

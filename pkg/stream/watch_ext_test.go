@@ -59,7 +59,7 @@ func follow(t *testing.T, b *broker, topology stream.Topology) *following {
 	var err error
 	f.Catalogue, err = topology.OpenCatalogue(t.Context(), b.js, slog.New(slog.NewTextHandler(f.log, nil)))
 	require.NoError(t, err)
-	f.Changed = func(key endpoint.Key) { f.changed = append(f.changed, key) }
+	f.Changed = func(key endpoint.Key, _ uint64) { f.changed = append(f.changed, key) }
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -113,6 +113,9 @@ func (d *Dispatcher) attempt(ctx context.Context, h *held) {
 		// Known here before it is stored: what is queued behind this one must not be sent any more.
 		d.endpoints.SetStatus(del.Endpoint, endpoint.Status{Disabled: r.goneSince()})
 	}
+	if r.known {
+		d.learn(ctx, r)
+	}
 	// The lane is free for its next request while this one is settled; the slot is not.
 	d.crew.Do(func() {
 		defer d.release(h)
@@ -185,8 +188,12 @@ func (d *Dispatcher) endpoint(ctx context.Context, key endpoint.Key, r *result) 
 			return to, false
 		}
 	}
-	if to.Paused {
+	if to.Waiting() {
+		r.waits = true
 		r.verdict = ours(delivery.LaneFull, "endpoint "+key.String()+" is paused", "")
+		if held := to.Status.Held; held != nil {
+			r.verdict.Detail = "endpoint " + key.String() + " is held: " + held.Detail
+		}
 		return to, false
 	}
 	if to.Disabled() {
@@ -207,7 +214,13 @@ func (d *Dispatcher) send(ctx context.Context, r *result) {
 		}
 		return
 	}
-	target, failure := d.target(to)
+	name, source, failure := d.presenting.choose(to)
+	if failure != nil {
+		r.verdict = *failure
+		return
+	}
+	r.presented = name
+	target, failure := d.aim(to, source)
 	if failure != nil {
 		r.verdict = *failure
 		return
@@ -220,18 +233,25 @@ func (d *Dispatcher) send(ctx context.Context, r *result) {
 	r.fill(target, response, err)
 }
 
+// target is with whom to speak, and on which terms, with what the endpoint is presented now.
 func (d *Dispatcher) target(to endpoint.Registered) (mtls.Target, *delivery.Verdict) {
-	source, ok := d.identities[to.TLS.Identity]
-	if !ok {
-		v := ours(delivery.NoIdentity, "this dispatcher has no identity named "+to.TLS.Identity, "Add it to the dispatcher's configuration, or name another one in the endpoint's tls.identity")
-		return mtls.Target{}, &v
+	_, source, failure := d.presenting.choose(to)
+	if failure != nil {
+		return mtls.Target{}, failure
 	}
+	return d.aim(to, source)
+}
+
+// aim is target with a given identity.
+func (d *Dispatcher) aim(to endpoint.Registered, source mtls.Source) (mtls.Target, *delivery.Verdict) {
 	trust, err := d.trusts.of(to)
 	if err != nil {
 		v := ours(delivery.ServerCertificateUntrusted, "the trust of endpoint "+to.Key().String()+" cannot be used: "+err.Error(), "Mend the endpoint's tls.trust")
 		return mtls.Target{}, &v
 	}
-	target := mtls.Target{Authority: to.Authority(), ServerName: to.TLS.ServerName, Identity: source, Trust: trust}
+	target := mtls.Target{
+		Authority: to.Authority(), ServerName: to.TLS.ServerName, Identity: source, Trust: trust, MinVersion: minVersion(to.TLS.MinVersion),
+	}
 	switch to.TLS.Mutual {
 	case endpoint.Required:
 		target.Mutual = mtls.Required

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/seal"
 	"github.com/handfast/handfast/pkg/stream"
 )
 
@@ -31,6 +32,12 @@ type Config struct {
 	SweepInterval time.Duration
 	// FetchWait lets a pull stay with the broker for longer than 30 s, which only virtual time has a use for.
 	FetchWait time.Duration
+	// TendInterval is how often certificates are looked at for renewal and alerts. Default 1 min.
+	TendInterval time.Duration
+	// Deployment names all of Handfast that works on one NATS account, in the source of its alerts. Default "handfast".
+	Deployment string
+	// ProbeRate is how many endpoints a rotation tries in a second. Default 20.
+	ProbeRate float64
 	// DrainTimeout bounds how long a stopping dispatcher waits for answers. Default 30 s.
 	DrainTimeout time.Duration
 	// Connections are the bounds of the connection pool and the address policy. Its providers are filled in.
@@ -56,18 +63,24 @@ func (c Config) fill() Config {
 	if c.Bytes <= 0 {
 		c.Bytes = 256 << 20
 	}
+	if c.Deployment == "" {
+		c.Deployment = "handfast"
+	}
 	duration(&c.Freshness, 2*time.Minute)
 	duration(&c.LeaseTTL, 10*time.Second)
 	duration(&c.SweepInterval, time.Minute)
+	duration(&c.TendInterval, time.Minute)
 	duration(&c.DrainTimeout, 30*time.Second)
 	return c
 }
 
-// Dependencies are what the process around it provides. All are required.
+// Dependencies are what the process around it provides. All are required, but for one of Identities and Vault.
 type Dependencies struct {
 	NATS *nats.Conn
-	// Identities are the client certificates by the name that endpoints use.
-	Identities     map[string]mtls.Source
+	// Identities are client certificates of this process, by the name that endpoints use. They win over stored ones.
+	Identities map[string]mtls.Source
+	// Vault opens the stored identities and the keys of our own authorities. The zero value opens none.
+	Vault          seal.Vault
 	Logger         *slog.Logger
 	TracerProvider trace.TracerProvider
 	MeterProvider  metric.MeterProvider
@@ -82,7 +95,7 @@ func check(c Config, d Dependencies) error {
 	}
 	for name, absent := range map[string]bool{
 		"NATS": d.NATS == nil, "Logger": d.Logger == nil, "TracerProvider": d.TracerProvider == nil,
-		"MeterProvider": d.MeterProvider == nil, "Identities": len(d.Identities) == 0,
+		"MeterProvider": d.MeterProvider == nil,
 	} {
 		if absent {
 			problems = append(problems, fmt.Errorf("dispatcher: Dependencies.%s is missing", name))

@@ -13,9 +13,12 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/handfast/handfast/pkg/alert"
 	"github.com/handfast/handfast/pkg/delivery"
 	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/identity"
 	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/rotation"
 	"github.com/handfast/handfast/pkg/stream"
 )
 
@@ -37,7 +40,11 @@ type Dispatcher struct {
 	endpoints  endpoint.Registry
 	members    *stream.Membership
 	pool       *mtls.Pool
-	identities map[string]mtls.Source
+	presenting presenting
+	roster     roster
+	rotations  *rotation.Runner
+	renewer    *identity.Renewer
+	alerts     *alert.Desk
 	slots      *stream.Slots
 	lanes      lanes
 	ledger     *ledger
@@ -46,6 +53,8 @@ type Dispatcher struct {
 	stopping   atomic.Bool
 	crew       stream.Crew
 	trusts     trusts
+	strikes    strikes
+	healing    chan struct{}
 	lanesGauge metric.Registration
 	// life outlives Run's context by the drain; attempts and settlements run under it.
 	life context.Context //nolint:containedctx // one per Run, replaced before any use
@@ -68,8 +77,9 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Dispatcher, er
 	config = config.fill()
 	config.Connections.TracerProvider, config.Connections.MeterProvider = deps.TracerProvider, deps.MeterProvider
 	d := &Dispatcher{
-		config: config, logger: deps.Logger, tracer: deps.TracerProvider.Tracer(scope), identities: deps.Identities,
+		config: config, logger: deps.Logger, tracer: deps.TracerProvider.Tracer(scope),
 		slots: stream.NewSlots(config.Slots), ledger: newLedger(ledgerSize), life: ctx,
+		healing: make(chan struct{}, 1),
 	}
 	d.lanes.most, d.lanes.bytes, d.holding.every = config.Slots, config.Bytes, stream.AckWait/3
 	var err error
@@ -83,6 +93,9 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Dispatcher, er
 		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
 	if err := d.bind(ctx); err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", err)
+	}
+	if err := d.prepare(ctx, deps); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
 	if err := d.instrument(deps.MeterProvider.Meter(scope)); err != nil {
@@ -142,17 +155,23 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	var background, loops sync.WaitGroup
 	defer background.Wait()
 	defer end()
-	known := make(chan struct{})
+	known, worn := make(chan struct{}), make(chan struct{})
 	background.Go(func() { d.catalogue.Follow(life, &d.endpoints, func() { close(known) }) })
+	background.Go(func() { d.presenting.follow(life, func() { close(worn) }) })
 	background.Go(func() { d.holding.run(life) })
 	background.Go(func() { d.trim(life) })
-	select {
-	case <-known:
-	case <-ctx.Done():
-		return nil
+	for _, read := range []chan struct{}{known, worn} {
+		select {
+		case <-read:
+		case <-ctx.Done():
+			return nil
+		}
 	}
+	d.presenting.board.Loaded()
 	loops.Go(func() { d.members.Run(ctx) })
+	d.tend(ctx, &loops)
 	loops.Go(func() { d.sweep(ctx) })
+	loops.Go(func() { d.heal(ctx) })
 	for p := range d.partitions {
 		loops.Go(func() { d.pull(ctx, p) })
 	}

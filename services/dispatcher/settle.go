@@ -24,6 +24,10 @@ const receiptSize = 3 << 10
 func (d *Dispatcher) settle(ctx context.Context, r *result) {
 	del := r.signed.Delivery
 	step := d.policy(r).Next(del, r.verdict, time.Now())
+	if r.hold != nil || r.fell || r.waits && del.Resigned == 0 {
+		// To be signed again at once, or put into the backlog by the signer, where it keeps its place by age.
+		step.At = time.Now()
+	}
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := d.store(ctx, r, step)
 		if err == nil {
@@ -69,6 +73,9 @@ func (d *Dispatcher) store(ctx context.Context, r *result, step delivery.Step) e
 		if err := d.disable(ctx, r); err != nil {
 			return err
 		}
+	}
+	if err := d.settleHold(ctx, r); err != nil {
+		return err
 	}
 	var pending []stream.Pending
 	next, err := d.next(ctx, r, step)
@@ -166,6 +173,9 @@ func (d *Dispatcher) receipt(ctx context.Context, r *result, step delivery.Step)
 	}
 	if step.Action == delivery.Schedule {
 		at := step.At.UTC()
+		if r.hold != nil {
+			at = r.hold.Next.UTC() // when the receiver is looked at again
+		}
 		out.Next = &at
 	}
 	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
@@ -203,7 +213,10 @@ func (d *Dispatcher) report(ctx context.Context, r *result, step delivery.Step) 
 	if r.verdict.Advice != "" {
 		attributes = append(attributes, slog.String("advice", r.verdict.Advice))
 	}
-	if step.Action == delivery.Schedule {
+	switch {
+	case r.hold != nil:
+		attributes = append(attributes, slog.Time("held_until_probe", r.hold.Next))
+	case step.Action == delivery.Schedule:
 		attributes = append(attributes, slog.Time("next", step.At))
 	}
 	d.logger.LogAttrs(ctx, level, "delivery not made", attributes...)

@@ -33,6 +33,7 @@ func (t *trusts) of(to endpoint.Registered) (mtls.Trust, error) {
 	if err != nil {
 		return mtls.Trust{}, err //nolint:wrapcheck // told with the endpoint by the caller
 	}
+	trust = trust.WithRevocation(revocation(to.TLS.Trust.Revocation))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.made == nil || len(t.made) >= maxTrusts {
@@ -40,4 +41,28 @@ func (t *trusts) of(to endpoint.Registered) (mtls.Trust, error) {
 	}
 	t.made[key] = compiled{revision: to.Revision, trust: trust}
 	return trust, nil
+}
+
+func revocation(asked endpoint.Revocation) mtls.RevocationPolicy {
+	switch asked {
+	case endpoint.RevocationOff:
+		return mtls.RevocationIgnore
+	case endpoint.RevocationSoft:
+		return mtls.RevocationSoft
+	case endpoint.RevocationHard:
+		return mtls.RevocationHard
+	default:
+		return mtls.RevocationHard // a word that this release does not know must not weaken anything
+	}
+}
+
+func minVersion(asked endpoint.MinVersion) mtls.MinVersion {
+	switch asked {
+	case endpoint.TLS12:
+		return mtls.TLS12
+	case endpoint.TLS13:
+		return mtls.TLS13
+	default:
+		return mtls.TLS13 // likewise
+	}
 }

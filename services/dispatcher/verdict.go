@@ -22,9 +22,18 @@ type result struct {
 	to       endpoint.Registered
 	known    bool
 	disabled bool
-	began    time.Time
-	took     time.Duration
-	verdict  delivery.Verdict
+	// waits tells that the endpoint takes nothing at present: the signer puts the delivery into its backlog.
+	waits bool
+	// presented names the identity of the attempt; fell tells that the receiver has refused it as the next one of a
+	// rotation, so that the one before is presented again.
+	presented string
+	fell      bool
+	// hold is set when this attempt has shown that the endpoint must wait, and freed when it has shown the contrary.
+	hold    *endpoint.Held
+	freed   bool
+	began   time.Time
+	took    time.Duration
+	verdict delivery.Verdict
 
 	proof     *mtls.Proof
 	handshake trace.SpanContext

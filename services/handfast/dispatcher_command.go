@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/mtls/token"
 	"github.com/handfast/handfast/services/dispatcher"
 	"github.com/handfast/handfast/services/handfast/process"
 )
@@ -19,7 +20,7 @@ type dispatcherCommand struct {
 	serviceFlags
 
 	ID           string        `env:"HANDFAST_ID" help:"Name of this dispatcher among the others: 1 to 64 letters, digits, '-' or '_', and unique. Without it, the host's name and a random end." name:"id" placeholder:"NAME"`
-	Identity     []string      `env:"HANDFAST_IDENTITY" help:"Client certificate to present, under the name that endpoints use for it: NAME=CERTIFICATE.pem,KEY.pem. Both are read again when they change. Repeat it for several; endpoints that name none use 'default'." placeholder:"NAME=CERT,KEY" sep:";"`
+	Identity     []string      `env:"HANDFAST_IDENTITY" help:"Client certificate to present, under the name that endpoints use for it: NAME=CERTIFICATE.pem,KEY.pem, or NAME=pkcs11:… for a key in a PKCS#11 token. What changes is read again. Repeat it for several; endpoints that name none use 'default'." placeholder:"NAME=CERT,KEY" sep:";"`
 	Allow        []string      `env:"HANDFAST_ALLOW" help:"Range of addresses, as CIDR, that deliveries may reach although it is private; repeat it for several." placeholder:"CIDR"`
 	Slots        int           `default:"4096" env:"HANDFAST_SLOTS" help:"How many deliveries are held at a time, 512 to 65536; each keeps its request in memory." placeholder:"N"`
 	Freshness    time.Duration `default:"2m" env:"HANDFAST_FRESHNESS" help:"How old a signature may be when it is sent, 10s to 4m; receivers commonly refuse from 5m on." placeholder:"DURATION"`
@@ -35,6 +36,11 @@ dispatchers run side by side and share the endpoints among them. It holds client
 
   handfast dispatcher --server nats://nats:4222 --nats-credentials dispatcher.creds \
     --identity default=/etc/handfast/tls.crt,/etc/handfast/tls.key
+
+A private key may stay in a PKCS#11 token (RFC 7512). The PIN is read from a file or a variable, never from the command
+line. Without certificate=/PATH the token's own certificate is used:
+
+  --identity 'default=pkcs11:token=acme;object=web?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin'
 
 Private, loopback and metadata addresses are refused when a connection is made. --allow 10.20.0.0/16 lets one range
 through.
@@ -58,7 +64,12 @@ func (c *dispatcherCommand) Problems() []error {
 	if c.ID != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.ID) {
 		all = append(all, fmt.Errorf("--id: %q must be 1 to 64 letters, digits, '-' or '_'", c.ID))
 	}
-	_, err := c.identities(mtls.FileOptions{})
+	sources, err := c.identities(context.Background(), mtls.FileOptions{})
+	for _, source := range sources {
+		if opened, ok := source.(*token.Source); ok {
+			opened.Close()
+		}
+	}
 	add("identity", err)
 	_, err = mtls.ParseAddressPolicy(c.Allow)
 	add("allow", err)
@@ -76,25 +87,28 @@ func (c *dispatcherCommand) Problems() []error {
 	return all
 }
 
+// identitySource is followed as long as the dispatcher works.
+type identitySource interface {
+	mtls.Source
+	Run(ctx context.Context) error
+}
+
 // identities reads every identity; the error lists all that cannot be.
-func (c *dispatcherCommand) identities(options mtls.FileOptions) (map[string]*mtls.FileSource, error) {
-	sources := map[string]*mtls.FileSource{}
+func (c *dispatcherCommand) identities(ctx context.Context, options mtls.FileOptions) (map[string]identitySource, error) {
+	sources := map[string]identitySource{}
 	var problems []error
-	for _, text := range c.Identity {
-		name, files, ok := strings.Cut(text, "=")
-		if !ok || name == "" || files == "" {
-			problems = append(problems, fmt.Errorf("%q is not NAME=CERTIFICATE,KEY", text))
+	secret := strings.Contains(strings.Join(c.Identity, ";"), "pin-value") // and what is not understood may be a part of it
+	for _, text := range joinURIs(c.Identity) {
+		name, place, ok := strings.Cut(text, "=")
+		if !ok || name == "" || place == "" || strings.Contains(name, token.Scheme) {
+			problems = append(problems, notAnIdentity(text, secret))
 			continue
-		}
-		certificate, key, two := strings.Cut(files, ",")
-		if !two {
-			key = certificate // one file may hold both
 		}
 		if _, twice := sources[name]; twice {
 			problems = append(problems, fmt.Errorf("%q is given twice", name))
 			continue
 		}
-		source, err := mtls.WatchFiles(name, certificate, key, options)
+		source, err := openIdentity(ctx, name, place, options)
 		if err != nil {
 			// Both files in one line, so that each still says whose it is.
 			problems = append(problems, fmt.Errorf("%q: %s", name, strings.ReplaceAll(err.Error(), "\n", "; ")))
@@ -106,6 +120,48 @@ func (c *dispatcherCommand) identities(options mtls.FileOptions) (map[string]*mt
 		problems = append(problems, errors.New("is needed: a dispatcher without a client certificate can deliver nothing"))
 	}
 	return sources, errors.Join(problems...)
+}
+
+func notAnIdentity(text string, secret bool) error {
+	switch {
+	case strings.Contains(text, token.Scheme):
+		return fmt.Errorf("a PKCS#11 URI without a name before it: it is NAME=%s…", token.Scheme)
+	case secret:
+		return errors.New("something is not NAME=CERTIFICATE,KEY")
+	default:
+		return fmt.Errorf("%q is not NAME=CERTIFICATE,KEY", text)
+	}
+}
+
+// openIdentity opens one, in files or in a token.
+func openIdentity(ctx context.Context, name, place string, options mtls.FileOptions) (identitySource, error) {
+	if strings.HasPrefix(place, token.Scheme) {
+		config, err := token.ParseURI(place)
+		if err != nil {
+			return nil, err
+		}
+		return token.Open(ctx, name, config, token.Options{Logger: options.Logger})
+	}
+	certificate, key, two := strings.Cut(place, ",")
+	if !two {
+		key = certificate // one file may hold both
+	}
+	return mtls.WatchFiles(name, certificate, key, options)
+}
+
+// joinURIs puts PKCS#11 URIs together again, whose ';' divides identities, too. A
+// URI is whole when it has its '?', after which it has no ';' (RFC 7512).
+func joinURIs(list []string) []string {
+	var whole []string
+	for _, part := range list {
+		last := len(whole) - 1
+		if last >= 0 && strings.Contains(whole[last], "="+token.Scheme) && !strings.Contains(whole[last], "?") {
+			whole[last] += ";" + part
+			continue
+		}
+		whole = append(whole, part)
+	}
+	return whole
 }
 
 // Run is the dispatcher until it is asked to stop.
@@ -126,9 +182,12 @@ func (c *dispatcherCommand) Run(ctx context.Context, s streams) error {
 	return service{
 		name: "dispatcher", flags: &c.serviceFlags, address: c.HTTP, drain: c.DrainTimeout,
 		before: func(e environment) error {
-			files, err := c.identities(mtls.FileOptions{Logger: e.logger})
-			for name, source := range files {
+			opened, err := c.identities(context.Background(), mtls.FileOptions{Logger: e.logger})
+			for name, source := range opened {
 				sources[name] = source
+				if inToken, ok := source.(*token.Source); ok {
+					e.lifecycle.Started("token of identity "+name, func(context.Context) error { inToken.Close(); return nil })
+				}
 				e.lifecycle.Run("identity "+name, source.Run)
 			}
 			return err

@@ -156,6 +156,10 @@ func (c *endpointGetCommand) Run(ctx context.Context, s streams) error {
 		if held.Disabled() {
 			s.printf("# disabled at %s: %s\n# apply the document again to enable it\n", stamp(held.Status.Disabled.At), table.Clean(held.Status.Disabled.Reason))
 		}
+		if h := held.Status.Held; h != nil {
+			s.printf("# held since %s, %s: %s\n# %s\n# a handshake is tried at %s, or at once when the document or our certificate changes; then everything goes out, the oldest first\n",
+				stamp(h.Since), h.Outcome, table.Clean(h.Detail), table.Clean(h.Advice), stamp(h.Next))
+		}
 		if held.Waiting > 0 {
 			s.printf("# %s in the backlog\n", plural(int(held.Waiting), "delivery waits", "deliveries wait")) //nolint:gosec // at most 10,000
 		}

@@ -145,8 +145,11 @@ func (c *eventPublishCommand) print(s streams, p operator.Published) error {
 	}
 	for _, x := range p.Expected {
 		note := ""
-		if x.Paused {
+		switch {
+		case x.Paused:
 			note = ", which is paused: it waits until `handfast endpoint resume " + x.Endpoint + "`"
+		case x.Held != "":
+			note = ", which is held (" + x.Held + "): it waits until that is mended; `handfast endpoint get " + x.Endpoint + "` says more"
 		}
 		s.printf("  %s for %s%s\n", x.Delivery, x.Endpoint, note)
 	}

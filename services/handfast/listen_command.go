@@ -23,6 +23,7 @@ type listenCommand struct {
 
 	Address  string        `default:"127.0.0.1:8443" help:"Where to listen; port 0 picks a free one." placeholder:"HOST:PORT"`
 	Dir      string        `default:"./.handfast" env:"HANDFAST_DIR" help:"Directory of 'handfast dev', with its authority." placeholder:"DIR"`
+	Client   []string      `default:"spiffe://handfast.local/dispatcher" help:"The name in the certificate of who may call, a URI or a DNS name, compared whole; several, with commas between them, while it changes." placeholder:"NAME"`
 	Endpoint endpointName  `help:"Check signatures with the keys of this endpoint." placeholder:"TENANT/NAME"`
 	Delay    time.Duration `help:"Wait before each answer." placeholder:"DURATION"`
 	Status   []int         `help:"HTTP status to answer; several, with commas between them, are used in turn, the last one for ever. Without it, 200." placeholder:"STATUS"`
@@ -33,8 +34,8 @@ type listenCommand struct {
 // Help is the manual.
 func (*listenCommand) Help() string {
 	return `It receives webhooks on this machine as a careful receiver does: it has a certificate of the development authority, accepts
-only callers with one, and verifies each signature. It prints the document of an endpoint that leads to it, and then each
-delivery as it happens.
+only the caller that is named in it, and verifies each signature. It prints the document of an endpoint that leads to it,
+and then each handshake and each delivery as it happens.
 
   handfast listen --endpoint acme/orders --write orders.yaml
   handfast endpoint apply -f orders.yaml
@@ -63,8 +64,10 @@ func (c *listenCommand) Problems() []error {
 func (c *listenCommand) Run(ctx context.Context, s streams) error {
 	options := listener.Options{
 		Address: c.Address, Dir: c.Dir, Delay: c.Delay, Statuses: c.Status,
+		Clients: c.Client,
 		Show:    func(d listener.Delivery) { c.print(s, d) },
-		Refused: func(words string) { s.hintf("%s  %s", stamp(time.Now()), table.Clean(words)) },
+		Shook:   func(h listener.Handshake) { printHandshake(s, h) },
+		Trouble: func(words string) { s.hintf("%s  %s", stamp(time.Now()), table.Clean(words)) },
 	}
 	if c.Endpoint.Name != "" {
 		options.Keys = c.keys
@@ -86,7 +89,8 @@ func (c *listenCommand) introduce(s streams, l *listener.Listener) error {
 		tenant, name = c.Endpoint.Tenant, c.Endpoint.Name
 	}
 	document := l.Document(tenant, name)
-	s.hintf("listening on https://%s; callers need a certificate of %s/authority.pem; Ctrl-C ends it", l.Address(), strings.TrimSuffix(c.Dir, "/"))
+	s.hintf("listening on https://%s; callers need a certificate of %s/authority.pem with the name %s; Ctrl-C ends it",
+		l.Address(), strings.TrimSuffix(c.Dir, "/"), strings.Join(c.Client, " or "))
 	if c.Endpoint.Name == "" {
 		s.hintf("signatures are not checked; --endpoint TENANT/NAME does that")
 	}

@@ -30,6 +30,8 @@ type command struct {
 	Delivery   deliveryCommand   `cmd:"" help:"See what was delivered, with proofs, and deliver again."`
 	Deadletter deadletterCommand `cmd:"" help:"See what was given up, and deliver it after all."`
 	Listen     listenCommand     `cmd:"" help:"Receive webhooks on this machine, for development."`
+	Doctor     doctorCommand     `cmd:"" help:"Find out why a receiver cannot be delivered to, and what each side must change."`
+	Trust      trustCommand      `cmd:"" help:"Print the configuration by which a receiver accepts Handfast, and nobody else."`
 
 	Version versionCommand `cmd:"" help:"Print version and build information."`
 }

@@ -30,7 +30,7 @@ const (
 	wakePatience = 20
 )
 
-// park puts a delivery into the backlog of its endpoint, which is paused. A backlog that is full sends it to RETRIES.
+// park puts a delivery into the backlog of its endpoint, which is paused or held. A backlog that is full sends it to RETRIES.
 // source names what is parked: the same event or record is parked once, and a delivery that comes back to be parked again
 // is not mistaken for it.
 func (s *Signer) park(ctx context.Context, d delivery.Delivery, inline *delivery.Inline, source string) error {
@@ -61,18 +61,18 @@ func (s *Signer) park(ctx context.Context, d delivery.Delivery, inline *delivery
 // tending is the set of endpoints to look after soon.
 type tending struct {
 	mu    sync.Mutex
-	keys  map[endpoint.Key]struct{}
+	keys  map[endpoint.Key]uint64 // with the revision of the cause
 	ready chan struct{}
 }
 
 func newTending() *tending {
-	return &tending{keys: make(map[endpoint.Key]struct{}), ready: make(chan struct{}, 1)}
+	return &tending{keys: make(map[endpoint.Key]uint64), ready: make(chan struct{}, 1)}
 }
 
 // add never blocks.
-func (t *tending) add(key endpoint.Key) {
+func (t *tending) add(key endpoint.Key, cause uint64) {
 	t.mu.Lock()
-	t.keys[key] = struct{}{}
+	t.keys[key] = cause
 	t.mu.Unlock()
 	select {
 	case t.ready <- struct{}{}:
@@ -80,11 +80,11 @@ func (t *tending) add(key endpoint.Key) {
 	}
 }
 
-func (t *tending) take() map[endpoint.Key]struct{} {
+func (t *tending) take() map[endpoint.Key]uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	taken := t.keys
-	t.keys = make(map[endpoint.Key]struct{})
+	t.keys = make(map[endpoint.Key]uint64)
 	return taken
 }
 
@@ -96,8 +96,8 @@ func (s *Signer) tend(ctx context.Context) {
 	for {
 		select {
 		case <-s.tending.ready:
-			for key := range s.tending.take() {
-				s.tendOne(ctx, key)
+			for key, cause := range s.tending.take() {
+				s.tendOne(ctx, key, cause)
 			}
 		case <-tick.C:
 			s.tendWaiting(ctx)
@@ -107,7 +107,7 @@ func (s *Signer) tend(ctx context.Context) {
 	}
 }
 
-func (s *Signer) tendOne(ctx context.Context, key endpoint.Key) {
+func (s *Signer) tendOne(ctx context.Context, key endpoint.Key, cause uint64) {
 	to, ok := s.endpoints.Get(key)
 	if !ok {
 		return
@@ -115,10 +115,10 @@ func (s *Signer) tendOne(ctx context.Context, key endpoint.Key) {
 	if _, err := s.keyring.Ring(ctx, key, to.Signature.Schemes); err != nil && ctx.Err() == nil {
 		s.logger.ErrorContext(ctx, "endpoint has no usable signing keys; its deliveries wait", slog.String("endpoint", key.String()), slog.Any("error", err))
 	}
-	if to.Paused {
+	if to.Waiting() {
 		return
 	}
-	if err := s.callWaiting(ctx, key, "r"+strconv.FormatUint(to.Revision, 10)); err != nil && ctx.Err() == nil {
+	if err := s.callWaiting(ctx, key, "r"+strconv.FormatUint(cause, 10)); err != nil && ctx.Err() == nil {
 		s.logger.WarnContext(ctx, "could not wake an endpoint; trying again within a minute", slog.String("endpoint", key.String()), slog.Any("error", err))
 	}
 }
@@ -139,7 +139,7 @@ func (s *Signer) tendWaiting(ctx context.Context) {
 			continue
 		}
 		key := endpoint.Key{Tenant: parts[2], Name: parts[3]}
-		if to, ok := s.endpoints.Get(key); ok && to.Paused {
+		if to, ok := s.endpoints.Get(key); ok && to.Waiting() {
 			if err := s.preserve(ctx, key); err != nil && ctx.Err() == nil {
 				s.logger.WarnContext(ctx, "could not keep the payload of waiting deliveries; trying again within a minute", slog.String("endpoint", key.String()), slog.Any("error", err))
 			}
@@ -175,12 +175,12 @@ func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, deliv
 		s.refuseRetry(ctx, msg, err)
 		return
 	}
-	if to, ok := s.endpoints.Get(key); ok && to.Paused {
+	if to, ok := s.endpoints.Get(key); ok && to.Waiting() {
 		if delivered < wakePatience {
-			s.giveBack(ctx, msg, time.Second) // resumed a moment ago, perhaps: this signer will know soon
+			s.giveBack(ctx, msg, time.Second) // resumed or released a moment ago, perhaps: this signer will know soon
 			return
 		}
-		s.done(ctx, msg) // paused again; resuming makes a new token
+		s.done(ctx, msg) // it waits again; resuming makes a new token
 		return
 	}
 	more, err := s.drain(ctx, key)
@@ -195,7 +195,7 @@ func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, deliv
 	s.done(ctx, msg)
 }
 
-// preserve gives the oldest deliveries of a paused endpoint their payload to take along before their events age out.
+// preserve gives the oldest deliveries of a waiting endpoint their payload to take along before their events age out.
 func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
 	subject := stream.BacklogSubject(key, s.topology.Partitions)
 	next := uint64(1)
@@ -231,31 +231,4 @@ func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
 		}
 	}
 	return nil
-}
-
-func (s *Signer) drain(ctx context.Context, key endpoint.Key) (more bool, err error) {
-	subject := stream.BacklogSubject(key, s.topology.Partitions)
-	next := uint64(1)
-	for range bundle {
-		raw, err := s.backlog.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return false, nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("read the backlog of %s: %w", key, err)
-		}
-		next = raw.Sequence + 1
-		record, err := delivery.ParseRetry(raw.Data)
-		if err != nil {
-			s.logger.ErrorContext(ctx, "foreign record in a backlog; left where it is", slog.String("subject", subject), slog.Uint64("sequence", raw.Sequence), slog.Any("error", err))
-			continue
-		}
-		if err := s.resign(propagator.Extract(ctx, event.Carrier(raw.Header)), record, "b"+strconv.FormatUint(raw.Sequence, 10)); err != nil {
-			return false, err
-		}
-		if err := s.backlog.DeleteMsg(ctx, raw.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return false, fmt.Errorf("take a delivery off the backlog of %s: %w", key, err)
-		}
-	}
-	return true, nil
 }

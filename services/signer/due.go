@@ -44,7 +44,7 @@ func (s *Signer) due(ctx context.Context, msg jetstream.Msg) {
 }
 
 // resign stores a fresh request, or a dead letter when there is nothing left to sign, or parks the record when the
-// endpoint is paused. source names the record: the same record gives the same message once, and another one of the same
+// endpoint is paused or held. source names the record: the same record gives the same message once, and another one of the same
 // attempt is not mistaken for it.
 func (s *Signer) resign(ctx context.Context, record delivery.Retry, source string) error {
 	d := record.Due()
@@ -55,7 +55,7 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 	if err != nil {
 		return err
 	}
-	if to.Paused {
+	if to.Waiting() {
 		return s.park(ctx, d, record.Inline, source)
 	}
 	content, err := s.payload(ctx, record)

@@ -145,7 +145,7 @@ func (s *Signer) fanOut(ctx context.Context, e *stored, matched []endpoint.Regis
 	problems := make([]error, len(matched))
 	for i, to := range matched {
 		d := first(e, to)
-		if to.Paused {
+		if to.Waiting() {
 			problems[i] = s.park(ctx, d, nil, "e"+strconv.FormatUint(e.sequence, 10))
 			continue
 		}
@@ -158,7 +158,7 @@ func (s *Signer) fanOut(ctx context.Context, e *stored, matched []endpoint.Regis
 	}
 	lost := 0
 	for i := range matched {
-		if problems[i] == nil && !matched[i].Paused {
+		if problems[i] == nil && !matched[i].Waiting() {
 			_, problems[i] = pending[i].Wait(ctx)
 		}
 		if problems[i] != nil {

@@ -30,8 +30,9 @@ type Receiver struct {
 	server  *http.Server
 	world   *World
 
-	mu   sync.Mutex
-	hits []Hit
+	mu     sync.Mutex
+	hits   []Hit
+	probes int
 }
 
 // Answer is a handler that reads the whole message and answers with the given statuses in turn, the last one for ever.
@@ -86,6 +87,13 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, next http.Han
 			hit.Client = uris[0].String()
 		}
 	}
+	if req.Method == http.MethodOptions {
+		r.mu.Lock()
+		r.probes++
+		r.mu.Unlock()
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
 	body, err := io.ReadAll(req.Body)
 	if err == nil {
 		hit.Body = body
@@ -97,11 +105,18 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, next http.Han
 	next.ServeHTTP(w, req)
 }
 
-// Hits returns what has arrived, in order.
+// Hits returns the messages that have arrived, in order.
 func (r *Receiver) Hits() []Hit {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]Hit(nil), r.hits...)
+}
+
+// Probes counts the exchanges without a message that have come through.
+func (r *Receiver) Probes() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.probes
 }
 
 // Close ends the receiver: connections drop, new ones are refused.

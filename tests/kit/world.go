@@ -27,6 +27,7 @@ import (
 	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/mtls/authority"
 	"github.com/handfast/handfast/pkg/receipt"
+	"github.com/handfast/handfast/pkg/seal"
 	"github.com/handfast/handfast/pkg/signature"
 	"github.com/handfast/handfast/pkg/stream"
 	"github.com/handfast/handfast/pkg/stream/embedded"
@@ -56,8 +57,11 @@ type World struct {
 	ServerCA, ClientCA *authority.Authority
 	Vault              signature.Vault
 	Spans              *telemetry.Recorder
-	// Identity is what dispatchers present; it may be replaced before Start.
+	// Identity is what dispatchers present as "default"; it may be replaced before Start, and nil leaves it to what is
+	// stored.
 	Identity mtls.Source
+	// IdentityVault opens the stored identities.
+	IdentityVault seal.Vault
 	// Signer and Dispatcher are the settings of services that are started after a change.
 	Signer     signer.Config
 	Dispatcher dispatcher.Config
@@ -86,10 +90,12 @@ func New(t *testing.T) *World {
 	w.Identity = mtls.Static(w.Mint(authority.Leaf{URIs: URIs(ClientName), Client: true}))
 	w.Vault.Current, err = signature.GenerateMasterKey(rand.Reader)
 	require.NoError(t, err)
+	w.IdentityVault.Current, err = seal.GenerateMasterKey(rand.Reader)
+	require.NoError(t, err)
 	// Long waits: in virtual time an idle system would otherwise spend days on heartbeats.
 	w.Signer = signer.Config{FetchWait: time.Hour, TendInterval: time.Hour, Vault: w.Vault}
 	w.Dispatcher = dispatcher.Config{
-		FetchWait: time.Hour, LeaseTTL: 24 * time.Hour, SweepInterval: time.Hour, DrainTimeout: time.Second,
+		FetchWait: time.Hour, LeaseTTL: 24 * time.Hour, SweepInterval: time.Hour, TendInterval: time.Hour, DrainTimeout: time.Second,
 		Connections: mtls.Options{Dial: w.Network.Dial},
 	}
 	w.tracers = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(w.Spans))
@@ -219,8 +225,12 @@ func (w *World) StartDispatcher(option nats.Option) *Service {
 	config := w.Dispatcher
 	config.ID = "dispatcher-" + strconv.Itoa(w.count)
 	nc := w.connect("dispatcher", option)
+	files := map[string]mtls.Source{}
+	if w.Identity != nil {
+		files["default"] = w.Identity
+	}
 	d, err := dispatcher.New(w.T.Context(), config, dispatcher.Dependencies{
-		NATS: nc, Identities: map[string]mtls.Source{"default": w.Identity}, Logger: w.logger,
+		NATS: nc, Identities: files, Vault: w.IdentityVault, Logger: w.logger,
 		TracerProvider: w.Tracers(), MeterProvider: metricnoop.NewMeterProvider(),
 	})
 	require.NoError(w.T, err)

@@ -43,10 +43,15 @@ func TestCertificateTroubleIsNeverDropped(t *testing.T) {
 		for i := range 2 {
 			w.Publish("acme", "com.acme.order.created", fmt.Sprintf(`{"order":%d}`, i))
 		}
-		w.Pass(12 * 24 * time.Hour)
+		w.Pass(time.Hour)
+		dials := w.Network.Dials(r.Address)
+		assert.LessOrEqual(t, dials, 13, "two attempts, and handshakes at doubling waits: no storm")
+		w.Pass(12*24*time.Hour - time.Hour)
+		assert.InDelta(t, 12*24, w.Network.Dials(r.Address)-dials, 2, "an hour apart from then on")
 		assert.Zero(t, w.Count(stream.Events), "the events have aged out; the payloads travel with the retries")
 		assert.Empty(t, r.Hits(), "nothing has arrived")
-		assert.Equal(t, 2, w.Count(stream.Retries), "all deliveries wait")
+		assert.Equal(t, 2, w.Count(stream.Backlog), "all deliveries wait")
+		assert.Zero(t, w.Count(stream.Retries))
 		assert.Zero(t, w.Count(stream.DeadLetters), "none was given up, although the schedule ended on the first day")
 		for _, outcome := range w.Outcomes() {
 			require.Equal(t, delivery.ClientCertificateRefused, outcome)
@@ -55,8 +60,49 @@ func TestCertificateTroubleIsNeverDropped(t *testing.T) {
 		w.Pass(2 * time.Hour)
 		require.Len(t, r.Hits(), 2, "when it heals, they go out")
 		assert.Contains(t, string(r.Hits()[0].Body), `"order":`)
-		assert.Zero(t, w.Count(stream.Retries))
+		assert.Equal(t, 1, r.Probes(), "after one handshake that was accepted")
+		assert.Zero(t, w.Count(stream.Backlog))
 		assert.Zero(t, w.Count(stream.DeadLetters))
+	})
+}
+
+// TestWhatWasHeldGoesOutByAge holds an endpoint while deliveries are under way and more are coming, through a restart of
+// everything.
+func TestWhatWasHeldGoesOutByAge(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		source := &switchable{}
+		w.Identity = source
+		r := w.Receiver("hooks.example.com", kit.Answer(200))
+		one := func(d map[string]any) { d["limits"] = map[string]any{"concurrency": 1} }
+		w.Apply(r.Document("acme", "orders", one))
+		w.Start()
+		w.Pass(time.Second)
+		const first, more = 40, 160
+		for i := range first {
+			w.Publish("acme", "com.acme.order.created", fmt.Sprintf(`{"order":%d}`, i))
+		}
+		w.Pass(time.Minute)
+		assert.Len(t, w.Receipts(), 1, "one attempt has shown it for all")
+		w.Stop()
+		w.StopBroker()
+		w.StartBroker()
+		w.Start()
+		for i := range more {
+			w.Publish("acme", "com.acme.order.created", fmt.Sprintf(`{"order":%d}`, first+i))
+		}
+		w.Pass(3 * time.Hour)
+		assert.Empty(t, r.Hits())
+		assert.Equal(t, first+more, w.Count(stream.Backlog))
+		source.set(w.Mint(authority.Leaf{URIs: kit.URIs("spiffe://handfast.test/first"), Client: true}))
+		w.Pass(20 * time.Second)
+		hits := r.Hits()
+		require.Len(t, hits, first+more, "an identity that has come is a reason to try long before the hour is over")
+		for i, hit := range hits {
+			require.Contains(t, string(hit.Body), fmt.Sprintf(`{"order":%d}`, i), "the oldest first")
+		}
+		assert.Zero(t, w.Count(stream.Backlog))
+		assert.Zero(t, w.Count(stream.Retries))
 	})
 }
 
@@ -96,7 +142,7 @@ func TestWithoutAnIdentityDeliveriesWait(t *testing.T) {
 		assert.Empty(t, r.Hits())
 		assert.Zero(t, w.Network.Dials(r.Address), "without an identity nothing is even dialled")
 		assert.Equal(t, delivery.NoIdentity, w.Outcomes()[0])
-		assert.Equal(t, 1, w.Count(stream.Retries))
+		assert.Equal(t, 1, w.Count(stream.Backlog))
 
 		source.set(w.Mint(authority.Leaf{URIs: kit.URIs("spiffe://handfast.test/first"), Client: true}))
 		w.Pass(2 * time.Hour)

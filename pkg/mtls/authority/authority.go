@@ -37,8 +37,9 @@ type Authority struct {
 }
 
 type settings struct {
-	now      func() time.Time
-	lifetime time.Duration // of leaves
+	now          func() time.Time
+	lifetime     time.Duration // of leaves
+	rootLifetime time.Duration
 }
 
 // Option changes a default of [New] or [Load].
@@ -51,22 +52,27 @@ func WithClock(now func() time.Time) Option { return func(s *settings) { s.now =
 // The default is 30 days.
 func WithLeafLifetime(d time.Duration) Option { return func(s *settings) { s.lifetime = d } }
 
+// WithRootLifetime sets how long a root made by [New] is valid. The default is
+// ten years.
+func WithRootLifetime(d time.Duration) Option { return func(s *settings) { s.rootLifetime = d } }
+
 func apply(options []Option) settings {
-	s := settings{now: time.Now, lifetime: leafLifetime}
+	s := settings{now: time.Now, lifetime: leafLifetime, rootLifetime: rootLifetime}
 	for _, option := range options {
 		option(&s)
 	}
 	return s
 }
 
-// New makes a root, valid for ten years, whose subject is this common name.
+// New makes a root, valid for ten years unless [WithRootLifetime] says otherwise,
+// whose subject is this common name.
 func New(commonName string, options ...Option) (*Authority, error) {
 	s := apply(options)
 	key, err := newKey()
 	if err != nil {
 		return nil, err
 	}
-	template, err := caTemplate(commonName, s.now(), rootLifetime)
+	template, err := caTemplate(commonName, s.now(), s.rootLifetime)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +114,9 @@ func caTemplate(commonName string, now time.Time, lifetime time.Duration) (*x509
 	if commonName == "" {
 		// RFC 5280 section 4.1.2.6: a CA's subject must not be empty.
 		return nil, errors.New("an authority needs a common name")
+	}
+	if lifetime <= 0 {
+		return nil, fmt.Errorf("an authority cannot be valid for %s: give it years", lifetime)
 	}
 	serial, err := newSerial()
 	if err != nil {

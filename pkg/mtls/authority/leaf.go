@@ -2,6 +2,7 @@ package authority
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
@@ -41,25 +42,35 @@ type Leaf struct {
 // below an intermediate, the intermediate; keyPEM is PKCS #8. The error tells
 // everything that is wrong with the leaf at once.
 func (a *Authority) Issue(leaf Leaf) (certificatePEM, keyPEM []byte, err error) {
-	template, err := a.leafTemplate(leaf)
-	if err != nil {
-		return nil, nil, err
-	}
-	if leaf.Alter != nil {
-		leaf.Alter(template)
-	}
 	key, err := newKey()
 	if err != nil {
 		return nil, nil, err
 	}
-	certificate, err := sign(template, a.certificate, key.Public(), a.key)
-	if err != nil {
+	if certificatePEM, err = a.Certify(key.Public(), leaf); err != nil {
 		return nil, nil, err
 	}
 	if keyPEM, err = privateKeyPEM(key); err != nil {
 		return nil, nil, err
 	}
-	return a.chainPEM(certificate), keyPEM, nil
+	return certificatePEM, keyPEM, nil
+}
+
+// Certify issues a certificate for a key that somebody else keeps. Whether that
+// somebody holds the private half is for the caller to know; [Authority.Answer]
+// finds out. certificatePEM and the error are those of [Authority.Issue].
+func (a *Authority) Certify(public crypto.PublicKey, leaf Leaf) (certificatePEM []byte, err error) {
+	template, err := a.leafTemplate(leaf)
+	if err != nil {
+		return nil, err
+	}
+	if leaf.Alter != nil {
+		leaf.Alter(template)
+	}
+	certificate, err := sign(template, a.certificate, public, a.key)
+	if err != nil {
+		return nil, err
+	}
+	return a.chainPEM(certificate), nil
 }
 
 // Server issues a server certificate for these names, each a DNS name or an IP
@@ -160,7 +171,7 @@ func (l Leaf) problems() (problems []error) {
 		problems = append(problems, fmt.Errorf("the common name has more than %d characters", maxCommonName))
 	}
 	for _, name := range l.DNSNames {
-		if !validDNSName(name) {
+		if !ValidDNSName(name) {
 			problems = append(problems, fmt.Errorf("%q is not a DNS name (use the xn-- form for other than ASCII)", name))
 		}
 	}
@@ -177,9 +188,10 @@ func (l Leaf) problems() (problems []error) {
 	return problems
 }
 
-// validDNSName is the preferred name syntax of RFC 1034 section 3.5, with a
-// wildcard allowed as the whole first label and underscores tolerated.
-func validDNSName(name string) bool {
+// ValidDNSName tells whether a name can stand in a certificate as a DNS name. It is
+// the preferred name syntax of RFC 1034 section 3.5, with a wildcard allowed as the
+// whole first label and underscores tolerated.
+func ValidDNSName(name string) bool {
 	for label := range strings.SplitSeq(strings.TrimPrefix(name, "*."), ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return false

@@ -44,6 +44,8 @@ type Delivery struct {
 	Bytes int             `json:"bytes"`
 	Data  json.RawMessage `json:"body,omitempty"`
 	Trace string          `json:"traceparent,omitempty"`
+	// Handshake is the one of the connection; its time and the caller's address were told when it happened.
+	Handshake *Handshake `json:"handshake,omitempty"`
 }
 
 // maxBody bounds what is read of a request, in bytes.
@@ -51,7 +53,11 @@ const maxBody = 4 << 20
 
 func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	d := Delivery{At: began.UTC(), ID: r.Header.Get(signature.HeaderID), Client: client(r), Trace: r.Header.Get("traceparent")}
+	d := Delivery{At: began.UTC(), ID: r.Header.Get(signature.HeaderID), Trace: r.Header.Get("traceparent")}
+	if reason := l.identify(r, &d); reason != "" {
+		l.refuse(w, &d, began, statusCertificate, reason)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		l.refuse(w, &d, began, http.StatusBadRequest, "the body did not arrive whole: "+err.Error())
@@ -84,18 +90,28 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 	l.show(d, began)
 }
 
-func client(r *http.Request) string {
-	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return ""
+// statusCertificate is what nginx calls a certificate error: whoever sends knows that nothing is wrong with the delivery.
+const statusCertificate = 495
+
+// identify looks again, for every request: a connection can live longer than the certificate that opened it. It gives a
+// reason when the request must be refused.
+func (l *Listener) identify(r *http.Request, d *Delivery) (reason string) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return "the caller has no verified certificate"
 	}
-	leaf := r.TLS.PeerCertificates[0]
+	h := l.describe(*r.TLS)
+	h.Remote = r.RemoteAddr
+	d.Handshake = &h
+	leaf := r.TLS.VerifiedChains[0][0]
+	name, err := l.caller(leaf)
 	switch {
-	case len(leaf.URIs) > 0:
-		return leaf.URIs[0].String()
-	case len(leaf.DNSNames) > 0:
-		return leaf.DNSNames[0]
+	case err != nil:
+		return err.Error()
+	case d.At.After(leaf.NotAfter):
+		return "the caller's certificate has ended since the connection began; open a new one with another certificate"
 	}
-	return leaf.Subject.String()
+	d.Client = name
+	return ""
 }
 
 // maxSeen bounds how many ids are counted; then counting begins anew.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,9 @@ type Options struct {
 	Address string
 	// Dir is where `handfast dev` keeps its authority.
 	Dir string
+	// Clients are the names that may call: absolute URIs and DNS names, one of which has to be a subject alternative name
+	// of the caller's certificate, as a whole. Default [DefaultClient].
+	Clients []string
 	// Keys checks signatures; nil leaves them unchecked, and each delivery says so.
 	Keys KeySource
 	// Delay is waited before each answer.
@@ -38,9 +42,14 @@ type Options struct {
 	Statuses []int
 	// Show gets each delivery after its answer, one at a time.
 	Show func(Delivery)
-	// Refused gets what is wrong with callers that never came as far as a request; nil for silence.
-	Refused func(string)
+	// Shook gets each handshake, those that failed included, one at a time; nil for silence.
+	Shook func(Handshake)
+	// Trouble gets what the HTTP server has to complain about; nil for silence.
+	Trouble func(string)
 }
+
+// DefaultClient is the name under which the dispatcher of `handfast dev` calls.
+const DefaultClient = "spiffe://handfast.local/dispatcher"
 
 // Listener is an open receiver. Close it, or end the context of [Listener.Serve].
 type Listener struct {
@@ -72,6 +81,12 @@ func Open(ctx context.Context, o Options) (*Listener, error) {
 	if err != nil {
 		problems = append(problems, fmt.Errorf("address %q is not HOST:PORT: %w", o.Address, err))
 	}
+	if len(o.Clients) == 0 {
+		o.Clients = []string{DefaultClient}
+	}
+	if slices.Contains(o.Clients, "") {
+		problems = append(problems, errors.New("an empty name names nobody who may call; give the name in the caller's certificate with --client"))
+	}
 	ca, err := load(o.Dir)
 	if err != nil {
 		problems = append(problems, err)
@@ -83,6 +98,7 @@ func Open(ctx context.Context, o Options) (*Listener, error) {
 	if l.config, err = serverConfig(ca, host); err != nil {
 		return nil, err
 	}
+	l.config.VerifyConnection = l.allow
 	if l.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", o.Address); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w; choose another with --address", o.Address, err)
 	}
@@ -123,6 +139,8 @@ func serverConfig(ca *authority.Authority, host string) (*tls.Config, error) {
 	return &tls.Config{
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil },
 		ClientCAs:      pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		// A resumed handshake shows no certificate.
+		SessionTicketsDisabled: true,
 	}, nil
 }
 
@@ -155,10 +173,12 @@ const (
 func (l *Listener) Serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler: http.HandlerFunc(l.serve), TLSConfig: l.config, ReadHeaderTimeout: headerTime,
-		ErrorLog: log.New(refusals{tell: l.options.Refused}, "", 0), BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog: log.New(trouble{tell: l.options.Trouble}, "", 0), BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.ServeTLS(l.listener, "", "") }()
+	callers := &proved{Listener: l.listener, ready: make(chan net.Conn), ended: make(chan struct{})}
+	go l.prove(ctx, callers)
+	go func() { ended <- server.Serve(callers) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("receive on %s: %w", l.Address(), err)
@@ -178,16 +198,12 @@ func (l *Listener) Serve(ctx context.Context) error {
 // Close ends a listener that does not serve.
 func (l *Listener) Close() error { return l.listener.Close() }
 
-// refusals puts what net/http logs about failed handshakes into words.
-type refusals struct{ tell func(string) }
+// trouble passes on what net/http logs.
+type trouble struct{ tell func(string) }
 
-func (r refusals) Write(line []byte) (int, error) {
-	if r.tell != nil {
-		text := strings.TrimSpace(string(line))
-		if _, after, found := strings.Cut(text, "TLS handshake error from "); found {
-			text = "a caller was refused: " + after
-		}
-		r.tell(text)
+func (t trouble) Write(line []byte) (int, error) {
+	if t.tell != nil {
+		t.tell(strings.TrimSpace(string(line)))
 	}
 	return len(line), nil
 }

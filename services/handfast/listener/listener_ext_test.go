@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,16 +26,18 @@ import (
 
 // world is a development authority, a key, and a listener that shows into a channel.
 type world struct {
-	ca      *authority.Authority
-	key     signature.Key
-	open    *listener.Listener
-	shown   chan listener.Delivery
-	refused chan string
+	ca    *authority.Authority
+	key   signature.Key
+	open  *listener.Listener
+	shown chan listener.Delivery
+	// name is the one in the certificate of clients.
+	name  string
+	shook chan listener.Handshake
 }
 
 func start(t *testing.T, change func(*world, *listener.Options)) *world {
 	t.Helper()
-	w := &world{shown: make(chan listener.Delivery, 8), refused: make(chan string, 8)}
+	w := &world{name: "spiffe://handfast.test/dispatcher", shown: make(chan listener.Delivery, 8), shook: make(chan listener.Handshake, 8)}
 	var err error
 	w.ca, err = authority.New("test authority")
 	require.NoError(t, err)
@@ -46,7 +49,8 @@ func start(t *testing.T, change func(*world, *listener.Options)) *world {
 	require.NoError(t, err)
 	w.key.State = signature.Active
 	o := listener.Options{
-		Address: "127.0.0.1:0", Dir: dir, Show: func(d listener.Delivery) { w.shown <- d }, Refused: func(s string) { w.refused <- s },
+		Address: "127.0.0.1:0", Dir: dir, Show: func(d listener.Delivery) { w.shown <- d }, Shook: func(h listener.Handshake) { w.shook <- h },
+		Clients: []string{"spiffe://handfast.test/other", "spiffe://handfast.test/dispatcher"},
 	}
 	if change != nil {
 		change(w, &o)
@@ -77,13 +81,13 @@ func (w *world) client(tb testing.TB, issuer *authority.Authority) *http.Client 
 	roots.AddCert(w.ca.Certificate())
 	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	if issuer != nil {
-		certificatePEM, keyPEM, err := issuer.Client("spiffe://handfast.test/dispatcher")
+		certificatePEM, keyPEM, err := issuer.Client(w.name)
 		require.NoError(tb, err)
 		certificate, err := tls.X509KeyPair(certificatePEM, keyPEM)
 		require.NoError(tb, err)
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 	}
-	transport := &http.Transport{TLSClientConfig: config}
+	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
 	tb.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
 }
@@ -189,13 +193,93 @@ func TestCallersWithoutOurCertificateAreRefusedAndTold(t *testing.T) {
 	w := start(t, nil)
 	_, err := w.post(t, w.client(t, nil), nil)
 	require.Error(t, err)
-	assert.Contains(t, <-w.refused, "a caller was refused: ")
+	h := <-w.shook
+	assert.Contains(t, h.Refusal, "client didn't provide a certificate")
+	assert.Empty(t, h.Chain)
 	other, err := authority.New("another authority")
 	require.NoError(t, err)
 	_, err = w.post(t, w.client(t, other), nil)
 	require.Error(t, err)
-	assert.Contains(t, <-w.refused, "unknown authority")
+	h = <-w.shook
+	assert.Contains(t, h.Refusal, "unknown authority")
+	assert.Empty(t, h.Checked)
+	require.Len(t, h.Chain, 1, "a chain that is not believed is shown all the same")
+	assert.Equal(t, "CN=another authority", h.Chain[0].Issuer)
 	assert.Empty(t, w.shown)
+}
+
+// Certificates of the same CA are not enough.
+func TestOnlyTheNamedCallerIsLetIn(t *testing.T) {
+	for name, uri := range map[string]string{
+		"another":        "spiffe://handfast.test/receiver",
+		"longer":         "spiffe://handfast.test/dispatcher2",
+		"shorter":        "spiffe://handfast.test/dispatche",
+		"other capitals": "spiffe://handfast.test/Dispatcher",
+		"inside":         "spiffe://elsewhere.test/spiffe://handfast.test/dispatcher",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, nil)
+			w.name = uri
+			_, err := w.post(t, w.client(t, w.ca), nil)
+			require.Error(t, err)
+			h := <-w.shook
+			assert.Contains(t, h.Refusal, "its names are "+uri+", and only spiffe://handfast.test/other, spiffe://handfast.test/dispatcher may call here")
+			assert.Empty(t, h.Checked)
+			assert.Empty(t, w.shown)
+		})
+	}
+}
+
+func TestHandshakeIsShownInFull(t *testing.T) {
+	w := start(t, nil)
+	client := w.client(t, w.ca)
+	for range 2 { // on one connection
+		_, err := w.post(t, client, nil)
+		require.NoError(t, err)
+	}
+	h := <-w.shook
+	assert.Empty(t, w.shook)
+	assert.Equal(t, "TLS 1.3", h.Version)
+	assert.NotEmpty(t, h.Cipher)
+	assert.NotEmpty(t, h.Curve)
+	assert.Equal(t, "h2", h.Protocol)
+	assert.False(t, h.Resumed)
+	assert.Empty(t, h.Refusal)
+	require.Len(t, h.Chain, 1)
+	assert.Equal(t, []string{"spiffe://handfast.test/dispatcher"}, h.Chain[0].Names)
+	assert.Equal(t, "CN=test authority", h.Chain[0].Issuer)
+	assert.Regexp(t, "^[0-9a-f]{64}$", h.Chain[0].Fingerprint)
+	assert.Less(t, time.Now(), h.Chain[0].NotAfter)
+	assert.Equal(t, []string{
+		"issued under CN=test authority", "for clients (clientAuth)", "valid now", "key proved by its signature over this handshake",
+		"name spiffe://handfast.test/dispatcher compared whole",
+	}, h.Checked)
+	for range 2 {
+		d := <-w.shown
+		require.NotNil(t, d.Handshake)
+		assert.Equal(t, h.Chain, d.Handshake.Chain)
+		assert.Equal(t, h.Remote, d.Handshake.Remote)
+	}
+}
+
+func TestACallerThatHangsUpIsTold(t *testing.T) {
+	w := start(t, nil)
+	connection, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", w.open.Address())
+	require.NoError(t, err)
+	require.NoError(t, connection.Close())
+	assert.Contains(t, (<-w.shook).Refusal, "the caller hung up in the middle of it")
+}
+
+func TestACallerThatDistrustsUsIsTold(t *testing.T) {
+	w := start(t, nil)
+	trusted := w.ca
+	other, err := authority.New("another authority")
+	require.NoError(t, err)
+	w.ca = other
+	client := w.client(t, trusted)
+	_, err = w.post(t, client, nil)
+	require.Error(t, err)
+	assert.Contains(t, (<-w.shook).Refusal, "the caller refused our certificate: remote error: tls: bad certificate")
 }
 
 func TestDelay(t *testing.T) {
@@ -215,9 +299,9 @@ func TestDocumentCanBeApplied(t *testing.T) {
 }
 
 func TestOpenTellsEverything(t *testing.T) {
-	_, err := listener.Open(t.Context(), listener.Options{Address: "nowhere", Dir: "absent", Statuses: []int{100, 42}})
+	_, err := listener.Open(t.Context(), listener.Options{Address: "nowhere", Dir: "absent", Statuses: []int{100, 42}, Clients: []string{""}})
 	require.Error(t, err)
-	for _, words := range []string{"status 100", "status 42", `"nowhere" is not HOST:PORT`, "start `handfast dev` first"} {
+	for _, words := range []string{"status 100", "status 42", "an empty name", `"nowhere" is not HOST:PORT`, "start `handfast dev` first"} {
 		assert.Contains(t, err.Error(), words)
 	}
 	w := start(t, nil)

@@ -27,13 +27,15 @@ type Stored struct {
 	Waiting uint64
 }
 
-// State is the endpoint's state in one word: "active", "paused" or "disabled".
+// State is the endpoint's state in one word: "active", "held", "paused" or "disabled".
 func (s Stored) State() string {
 	switch {
 	case s.Disabled():
 		return "disabled"
 	case s.Paused:
 		return "paused"
+	case s.Status.Held != nil:
+		return "held"
 	}
 	return "active"
 }

@@ -40,6 +40,8 @@ type Expected struct {
 	Endpoint string      `json:"endpoint"`
 	Delivery delivery.ID `json:"delivery"`
 	Paused   bool        `json:"paused,omitempty"`
+	// Held is the outcome for which the endpoint is held; empty when it is not.
+	Held string `json:"held,omitempty"`
 }
 
 // Publish publishes an event in binary mode and says which endpoints want it. An event that breaks a rule is an
@@ -86,7 +88,11 @@ func (o *Operator) expect(ctx context.Context, e event.Event) ([]Expected, error
 		}
 		// A filter that cannot be evaluated does not match, here as in the signer.
 		if wanted, err := to.Match(e); err == nil && wanted {
-			expected = append(expected, Expected{Endpoint: to.Key().String(), Delivery: delivery.NewID(e.Digest(), to.Key()), Paused: to.Paused})
+			x := Expected{Endpoint: to.Key().String(), Delivery: delivery.NewID(e.Digest(), to.Key()), Paused: to.Paused}
+			if to.Status.Held != nil {
+				x.Held = to.Status.Held.Outcome
+			}
+			expected = append(expected, x)
 		}
 	}
 	return expected, nil
