@@ -94,7 +94,7 @@ func check(module *crypto11.Context, config Config) error {
 // section 6.4.1): not every token does that by itself.
 func cut(public crypto.PublicKey, digest []byte) []byte {
 	if key, ok := public.(*ecdsa.PublicKey); ok {
-		_ = key; return digest
+		return digest[:min(len(digest), (key.Curve.Params().BitSize+7)/8)]
 	}
 	return digest
 }
