@@ -98,6 +98,32 @@ func TestNewsIsNeverTakenForARepeat(t *testing.T) {
 	})
 }
 
+// Somebody else writes first: the desk begins again at once, and that is no failure.
+func TestARace(t *testing.T) {
+	for name, happen := range map[string]func(*desk){
+		"certificate.identity.default": func(d *desk) {
+			_ = d.See(certificate(alert.Identity, "default", "a", time.Now().Add(-90*day), 100*day))
+		},
+		"endpoint.acme.orders": func(d *desk) { d.Outcome(orders, refused, alert.Evidence{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				d := w.desk(nil)
+				defer d.stop()
+				d.set(func(s *session) {
+					s.rival = func(key string) { w.entries[key] = stored{[]byte(`{"version":1,"condition":"healthy"}`), 7} }
+				})
+				happen(d)
+				pass(time.Minute) // when an endpoint is told
+				assert.Len(t, w.take(), 1)
+				assert.Greater(t, w.entries[name].revision, uint64(7))
+				assert.LessOrEqual(t, d.reads, 5, "and it looks before it tells again")
+			})
+		})
+	}
+}
+
 // The memory was lost. What happens then is news, although its number was given before.
 func TestALostMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -128,6 +154,7 @@ func TestTheBrokerIsAway(t *testing.T) {
 		d.Outcome(orders, refused, alert.Evidence{})
 		pass(3 * time.Hour)
 		assert.Empty(t, w.take())
+		assert.Less(t, d.refused, 3*60+10, "one try a minute, not one for each alert")
 		d.set(func(s *session) { s.refuse = false })
 		pass(2 * time.Minute)
 		assert.Len(t, w.take(), 51)
@@ -167,6 +194,7 @@ func TestRotations(t *testing.T) {
 		desks[0].stop()
 		desks[0] = w.desk(nil)
 		all(rotation(alert.Stalled, start))
+		assert.Zero(t, desks[0].published, "what is remembered is not published again")
 		all(rotation(alert.Stalled, start.Add(day)))
 		all(rotation(alert.RolledBack, start))
 		again := rotation(alert.Completed, start)

@@ -59,6 +59,7 @@ func TestMetrics(t *testing.T) {
 		for _, d := range desks {
 			require.NoError(t, d.See(certificate(alert.Identity, "default", "a", start, 100*day)))
 			require.NoError(t, d.See(certificate(alert.Server, "acme/orders", "b", start, 8*day)))
+			require.NoError(t, d.See(certificate(alert.Server, "acme/billing", "e", start.Add(-80*day), 100*day)))
 			require.NoError(t, d.SeeRoots(orders, certificate(0, "", "c", start, 900*day), certificate(0, "", "d", start, 700*day)))
 			d.Outcome(orders, refused, alert.Evidence{})
 			d.Outcome(billing, "server_name_mismatch", alert.Evidence{})
@@ -74,10 +75,11 @@ func TestMetrics(t *testing.T) {
 		none, ok := first["handfast.endpoints.held outcome=no_identity"]
 		assert.True(t, ok)
 		assert.Zero(t, none)
-		for _, kind := range []string{"handfast.endpoint.client_certificate_refused", "handfast.endpoint.held"} {
+		for _, kind := range []string{"handfast.endpoint.client_certificate_refused", "handfast.endpoint.held", "handfast.endpoint.server_certificate_expiring"} {
 			series := "handfast.alerts type=" + kind
 			assert.Equal(t, int64(1), first[series]+second[series], "%s counts once in a deployment", kind)
 		}
+		assert.Zero(t, first["handfast.alert.failures"]+second["handfast.alert.failures"], "to be second is no failure")
 		desks[0].Forget(billing)
 		for _, d := range desks {
 			d.Outcome(orders, "delivered", alert.Evidence{})

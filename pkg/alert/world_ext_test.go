@@ -127,7 +127,9 @@ type session struct {
 	refuse    bool   // answers with an error, as a broker that is away
 	reads     int
 	published int
-	tap       alert.Publisher // gets a copy
+	refused   int
+	rival     func(key string) // comes first at a write, once
+	tap       alert.Publisher  // gets a copy
 }
 
 var errAway = errors.New("the broker is away")
@@ -136,6 +138,7 @@ func (s *session) enter(operation string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dead || s.refuse {
+		s.refused++
 		return errAway
 	}
 	switch operation {
@@ -195,6 +198,10 @@ func (s *session) Update(_ context.Context, key string, value []byte, last uint6
 	}
 	s.world.mu.Lock()
 	defer s.world.mu.Unlock()
+	if rival := s.rival; rival != nil {
+		s.rival = nil
+		rival(key)
+	}
 	if s.entries[key].revision != last {
 		return alert.ErrExists
 	}

@@ -125,6 +125,32 @@ func TestDownOverSeveralSteps(t *testing.T) {
 			d.stop()
 		}
 		assert.Equal(t, []string{"handfast.endpoint.server_certificate_expired acme/orders"}, kinds(w.take()))
+		assert.Zero(t, w.repeats, "what is remembered is not published again")
+	})
+}
+
+// A receiver changes its certificate an hour before the first step: too early for an alert about the old one.
+func TestReplacedJustInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d := w.desk(nil)
+		defer d.stop()
+		old := certificate(alert.Server, "acme/orders", "old", time.Now(), 100*day)
+		require.NoError(t, d.See(old))
+		until(old.NotAfter.Add(-30*day - 2*time.Hour))
+		require.NoError(t, d.See(old))
+		pass(time.Hour)
+		require.NoError(t, d.See(certificate(alert.Server, "acme/orders", "young", time.Now(), 12*day))) // a shorter one
+		pass(2 * time.Hour)
+		assert.Empty(t, w.take())
+		d.Recall(orders)
+		restarted := w.desk(nil)
+		defer restarted.stop()
+		restarted.Recall(orders)
+		pass(8 * day)
+		for _, a := range w.take() {
+			assert.Equal(t, fingerprint("young"), a.data["fingerprint"])
+		}
 	})
 }
 

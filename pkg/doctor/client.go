@@ -162,6 +162,9 @@ func (e *examination) judge(p *probe) (f finding, refused bool) {
 			receiver("ask for the client certificate in the handshake, for the whole listener."))
 	case isTimeout(p.err):
 		f = bad(TimedOut, fmt.Sprintf("The receiver shook hands but did not answer the OPTIONS request within %s.", e.options.Timeout), receiver("look for an application that hangs, or a proxy without a backend."))
+		if p.requested {
+			f.said += " It raised no objection to the certificate."
+		}
 		if p.stage == atHandshake {
 			f.said = fmt.Sprintf("The receiver did not finish this handshake within %s.", e.options.Timeout)
 		}
@@ -190,7 +193,7 @@ func (e *examination) page(p *probe) (f finding, refused bool) {
 		f = bad(ClientCertificateRefused, fmt.Sprintf("The receiver let the handshake pass and then refused %s with HTTP %s and a page that says so, as nginx does.", who, status),
 			receiver("trust the issuer of our certificate (nginx: ssl_client_certificate, and ssl_verify_depth for intermediates); its error log names the reason."))
 	case p.answer.status == http.StatusForbidden && p.requested:
-		f = bad(ClientCertificateRefused, fmt.Sprintf("The receiver let the handshake pass and then answered HTTP %s: it knows the authority of %s but does not let this name in, or it forbids the OPTIONS request (inferred).", status, who),
+		f = bad(ClientCertificateRefused, fmt.Sprintf("The receiver let the handshake pass and then answered HTTP %s: it does not let %s in by its name, or it forbids the OPTIONS request (inferred).", status, who),
 			both(receiver(fmt.Sprintf("allow the name of our certificate, exactly: %s.", e.nameOf(p.presented))), here("check that this is the identity that the receiver was told of.")))
 	default:
 		return finding{}, false

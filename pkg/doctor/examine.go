@@ -20,7 +20,7 @@ type examination struct {
 	onlyHTTP2 bool
 }
 
-// Examine looks at a receiver and reports. It takes up to six connections, one after the other, and sends no byte of a
+// Examine looks at a receiver and reports. It takes a few connections, one after the other, and sends no byte of a
 // message on any. The error tells everything that is wrong with the target, or that ctx ended: then there is no report.
 func Examine(ctx context.Context, target Target, options Options) (*Report, error) {
 	if err := errors.Join(target.Problems()...); err != nil {
@@ -88,7 +88,8 @@ func (e *examination) present(ctx context.Context, identity Identity) *probe {
 	if !e.onlyHTTP2 && (unspoken || remoteAlert(p.err) == "no application protocol") {
 		t := e.terms(identity)
 		t.protocol = "h2"
-		if second := e.try(ctx, t); second.state.NegotiatedProtocol == "h2" {
+		second := e.try(ctx, t)
+		if chain, _ := second.untrusted(); second.state.NegotiatedProtocol == "h2" || len(chain) > 0 {
 			p, e.onlyHTTP2 = second, true
 		}
 	}

@@ -40,7 +40,7 @@ func ask(ctx context.Context, conn *tls.Conn, r request, now func() time.Time) (
 	}
 	response, err := send(ctx, ear, r)
 	if err != nil {
-		if heard := ear.heard(); heard != nil && !errors.Is(heard, io.EOF) && !errors.Is(heard, net.ErrClosed) {
+		if heard := ear.heard(); heard != nil && !errors.Is(heard, net.ErrClosed) {
 			err = heard
 		}
 		return answer{}, err

@@ -50,20 +50,39 @@ func NewAuthority(name, commonName string, lifetime time.Duration, vault seal.Va
 	if err := wrong.refuse(authorityLabel(name), "created"); err != nil {
 		return Authority{}, err
 	}
-	root, key, err := newRoot(commonName, AuthorityKey(name), vault, options)
+	ca, err := authority.New(commonName, options...)
 	if err != nil {
 		return Authority{}, refuseFor(err, authorityLabel(name), "created")
+	}
+	return adopt(name, ca, vault, now, "created")
+}
+
+// ImportAuthority takes a private CA that exists: its certificate and key in PEM,
+// as [authority.Authority.Marshal] writes them. The error is a [*RefusedError].
+func ImportAuthority(name string, text []byte, vault seal.Vault, now time.Time) (Authority, error) {
+	var wrong problems
+	wrong.take(CheckName(name))
+	if err := wrong.refuse(authorityLabel(name), "imported"); err != nil {
+		return Authority{}, err
+	}
+	ca, err := authority.Load(text, authority.WithClock(func() time.Time { return now }))
+	if err != nil {
+		return Authority{}, refuseFor(err, authorityLabel(name), "imported")
+	}
+	return adopt(name, ca, vault, now, "imported")
+}
+
+func adopt(name string, ca *authority.Authority, vault seal.Vault, now time.Time, act string) (Authority, error) {
+	root, key, err := sealRoot(ca, AuthorityKey(name), vault)
+	if err != nil {
+		return Authority{}, refuseFor(err, authorityLabel(name), act)
 	}
 	return Authority{Name: name, State: AuthorityActive, Created: stamp(now), root: root, key: key}, nil
 }
 
-// newRoot seals what makes an authority, its certificate and key together, as its
+// sealRoot seals what makes an authority, its certificate and key together, as its
 // own package reads them.
-func newRoot(commonName, place string, vault seal.Vault, options []authority.Option) (chain, sealedKey, error) {
-	ca, err := authority.New(commonName, options...)
-	if err != nil {
-		return chain{}, nil, err
-	}
+func sealRoot(ca *authority.Authority, place string, vault seal.Vault) (chain, sealedKey, error) {
 	text, err := ca.Marshal()
 	if err != nil {
 		return chain{}, nil, err

@@ -77,7 +77,7 @@ func (c *http1) exchange(ctx context.Context, r *Request, span trace.SpanContext
 		c.out = nil
 	}
 	if err == nil {
-		response.Proof, response.Handshake, response.Reused = c.secure.proof, c.secure.handshake, reused
+		response.Proof, response.Handshake, response.Reused, response.BodySent = c.secure.proof, c.secure.handshake, reused, sent
 		c.manners.accepted.Store(true)
 		return response, nil
 	}

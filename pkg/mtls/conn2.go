@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,8 +16,10 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// http2conn is a connection that speaks HTTP/2 (RFC 9113), shared by many requests at a time. It is born proven: the
-// receiver has answered a ping, which no receiver does whose TLS refuses our certificate. So nothing is held back.
+// http2conn is a connection that speaks HTTP/2 (RFC 9113), shared by many requests at a time. When it is born, the
+// receiver has answered a ping, which no receiver does whose TLS refuses our certificate. There are receivers, nginx
+// above all, whose TLS accepts everybody and whose HTTP refuses, request by request: so the first request is preceded
+// by one without a body, and bodies wait for its answer.
 type http2conn struct {
 	secure  *secureConn
 	client  *http2.ClientConn
@@ -27,6 +30,9 @@ type http2conn struct {
 	// doubtful: a request has timed out, and a ping is on its way to find out whether that was the connection's fault.
 	doubtful atomic.Bool
 	settled  func() // tells the destination that the doubt is over
+	// asking is done once the answer to the request without a body is known, and refusal is what it says; nil is good.
+	asking  sync.Once
+	refusal atomic.Pointer[Failure]
 
 	// Guarded by the destination. The transport has numbers of its own, but a look at them waits for a peer that does
 	// not read, and a reservation there cannot be given back.
@@ -72,7 +78,33 @@ func http2Transport() (*http2.Transport, error) {
 	return inner, nil
 }
 
-func (c *http2conn) usable(time.Time) bool { return !c.doubtful.Load() && c.client.CanTakeNewRequest() }
+func (c *http2conn) usable(time.Time) bool {
+	return !c.doubtful.Load() && c.refusal.Load() == nil && c.client.CanTakeNewRequest()
+}
+
+// ask finds out whether the receiver's HTTP refuses our certificate, by an OPTIONS request to the same target. No answer
+// within the first wait is no reason to wait longer: its TLS has accepted us. What else goes wrong is left to the
+// request itself to meet and to tell.
+func (c *http2conn) ask(ctx context.Context, r *Request) *Failure {
+	if c.secure.proof.Client == nil || len(r.Body) == 0 {
+		return nil
+	}
+	c.asking.Do(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.FirstWait)
+		defer cancel()
+		bare := &Request{Method: http.MethodOptions, Path: r.Path, Host: r.Host}
+		raw, err := c.client.RoundTrip(c.request(ctx, bare, trace.SpanContext{}, nil))
+		if err != nil {
+			return
+		}
+		defer raw.Body.Close() //nolint:errcheck // the status has been said
+		kept, _ := readBody(raw)
+		c.refusal.Store(RefusedByPage(*c.target, &Response{
+			Status: raw.StatusCode, Header: raw.Header, Body: kept, Proof: c.secure.proof, Handshake: c.secure.handshake,
+		}))
+	})
+	return c.refusal.Load()
+}
 
 // check pings after a request that timed out. A connection that a firewall has forgotten would otherwise take request
 // after request to their deadlines; a slow receiver answers the ping at once, and the connection goes on.
@@ -99,6 +131,11 @@ func (c *http2conn) close() {
 
 func (c *http2conn) exchange(ctx context.Context, r *Request, span trace.SpanContext) (*Response, error) {
 	reused := c.carried.Swap(true)
+	if refusal := c.ask(ctx, r); refusal != nil {
+		told := *refusal
+		told.Reused = reused
+		return nil, &told
+	}
 	body := &sentReader{body: bytes.NewReader(r.Body)}
 	raw, err := c.client.RoundTrip(c.request(ctx, r, span, body))
 	if err != nil {
@@ -123,7 +160,7 @@ func (c *http2conn) exchange(ctx context.Context, r *Request, span trace.SpanCon
 	kept, _ := readBody(raw)
 	return &Response{
 		Status: raw.StatusCode, Header: raw.Header, Body: kept,
-		Proof: c.secure.proof, Handshake: c.secure.handshake, Reused: reused,
+		Proof: c.secure.proof, Handshake: c.secure.handshake, Reused: reused, BodySent: body.read.Load(),
 	}, nil
 }
 

@@ -17,8 +17,9 @@
 //
 // On TLS 1.3 a handshake "succeeds" before the receiver has judged our certificate; the refusal arrives on the first
 // read. A connection is therefore unproven until the receiver has answered something on it, and what ends an unproven
-// connection is attributed to our certificate. On HTTP/2 that answer is the one to a ping, before any request; on
-// HTTP/1.1 it is the answer to the first header, an interim one included.
+// connection is attributed to our certificate. On HTTP/1.1 that answer is the one to the first header, an interim one
+// included. On HTTP/2 it is the one to a ping, which shows that TLS has accepted us, and then the one to an OPTIONS
+// request without a body to the same target: nginx lets TLS accept everybody and refuses request by request.
 //
 // A connection that waits is looked at, through TLS and without blocking, at the moment at which it is used again. What
 // nobody asked for ends it, wherever it waits, and so does a close. A request that meets a close all the same goes once

@@ -44,6 +44,10 @@ func frames(settings []http2.Setting, asked func(f *http2.Framer, stream uint32,
 				if !frame.IsAck() {
 					_ = f.WritePing(true, frame.Data)
 				}
+			case *http2.HeadersFrame:
+				if frame.StreamEnded() { // the request without a body that comes first
+					answer(f, frame.StreamID, "405")
+				}
 			case *http2.DataFrame:
 				if frame.StreamEnded() {
 					number++

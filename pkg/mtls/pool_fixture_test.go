@@ -277,8 +277,15 @@ func (p *peers) website(config *tls.Config, handler http.HandlerFunc, http2 bool
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
+	posts := func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodOptions { // the request without a body that comes first on HTTP/2
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		handler(w, r)
+	}
 	w.server = &http.Server{
-		Handler: handler, TLSConfig: config, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute, Protocols: protocols,
+		Handler: http.HandlerFunc(posts), TLSConfig: config, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute, Protocols: protocols,
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:

@@ -74,4 +74,6 @@ type Response struct {
 	Handshake trace.SpanContext
 	// Reused tells that the connection had carried a request before.
 	Reused bool
+	// BodySent tells that at least one byte of the message body may have left: a receiver can answer the header alone.
+	BodySent bool
 }

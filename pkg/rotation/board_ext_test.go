@@ -249,6 +249,7 @@ func BenchmarkPresents(b *testing.B) {
 				require.NoError(b, held.PutStatus(rotation.StatusKey("default", 4, key), encode(b, accepted(a)), 9))
 			}
 			b.ReportAllocs()
+			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					if held.Presents("default", orders()) != "next" {

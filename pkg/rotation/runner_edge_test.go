@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/handfast/handfast/pkg/endpoint"
 )
 
 // What a probe finds after somebody has paused the rotation cuts nobody over.
@@ -155,6 +158,79 @@ func TestAStoreThatIsDown(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// Each endpoint is probed by its owner only, and the rotation is ended by the leader only.
+func TestEveryoneKeepsToTheirShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, 20, 2)
+		h.receivers.took = time.Second
+		leader, other := h.open(0, 0, false), h.open(1, 0, false)
+		synctest.Wait()
+		require.NoError(t, h.shelf.start("next"))
+		sleep(t, 8*time.Second)
+		for i := range 20 {
+			assert.Len(t, h.receivers.probesOf(keyOf(i)), 1, "endpoint %d", i)
+		}
+		leader.stop()
+		leader.done.Wait()
+		sleep(t, time.Hour)
+		p, err := other.board.Progress("default")
+		require.NoError(t, err)
+		require.NotNil(t, p.Rotation, "there is nobody to end it")
+		assert.Equal(t, 100, p.Percent())
+		h.crew.leave(0)
+		sleep(t, time.Second)
+		a, _ := h.shelf.assignment()
+		assert.Equal(t, "next", a.Uses)
+		other.stop()
+		other.done.Wait()
+	})
+}
+
+// stopped is a prober whose dispatcher is stopped while it waits for an answer.
+type stopped struct{ stop context.CancelFunc }
+
+func (s stopped) Probe(context.Context, endpoint.Key, string) Result {
+	s.stop()
+	return Result{End: NoAnswer}
+}
+
+func TestWorkOfAPlace(t *testing.T) {
+	h := newHouse(t, 1, 1)
+	require.NoError(t, h.shelf.start("next"))
+	board := NewBoard(h.registry)
+	entries, _ := h.shelf.since(0)
+	require.NoError(t, feed(board, entries[0]))
+	board.Loaded()
+	ctx, cancel := context.WithCancel(t.Context())
+	runner, err := NewRunner(Setup{Board: board, Prober: stopped{cancel}, Store: h.shelf, Owner: member{h.crew, 0, true}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	queue, _ := runner.due(time.Now())
+	require.Len(t, queue, 1)
+	require.True(t, runner.claim(queue[0].place))
+	assert.False(t, runner.claim(queue[0].place), "one worker at a time")
+	none, _ := runner.due(time.Now())
+	assert.Empty(t, none)
+	runner.release(queue[0].place, time.Time{})
+	runner.work(ctx, queue[0])
+	entries, _ = h.shelf.since(1)
+	assert.Empty(t, entries, "what was seen while stopping is not stored")
+}
+
+func TestTheHistoryHoldsTheLastTen(t *testing.T) {
+	a := Assign("default")
+	for i := range 13 {
+		var err error
+		a, err = Start(a, fmt.Sprintf("next-%d", i), time.Now(), "ada")
+		require.NoError(t, err)
+		a = a.end(Completed, time.Now())
+	}
+	_, err := a.Encode()
+	require.NoError(t, err)
+	require.Len(t, a.History, 10)
+	assert.Equal(t, "next-12", a.History[9].To)
+	assert.Equal(t, "next-12", a.Uses)
 }
 
 // A prober that hangs is cut off, and a runner that ends does not wait for its answer.

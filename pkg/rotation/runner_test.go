@@ -151,6 +151,7 @@ func TestBackoffOfARefusedEndpoint(t *testing.T) {
 		require.Len(t, h.receivers.probesOf(key), before+1, "a new document is probed at once")
 		s, _ := d.board.Status("default", key)
 		assert.Equal(t, 1, s.Probes, "and the waits begin anew")
+		assert.Equal(t, probes[0].UTC(), s.Since, "it is refused since the first probe")
 		sleep(t, 67*time.Second)
 		assert.Len(t, h.receivers.probesOf(key), before+2)
 		d.stop()
@@ -246,9 +247,16 @@ func TestAnotherDispatcherTakesOver(t *testing.T) {
 		first, second := h.open(0, 0, false), h.open(1, 0, false)
 		synctest.Wait()
 		require.NoError(t, h.shelf.start("next"))
-		sleep(t, 2*time.Second)
+		sleep(t, 1500*time.Millisecond)
 		first.stop()
 		first.done.Wait()
+		sleep(t, time.Minute) // the second has done its share and is idle
+		p, err := second.board.Progress("default")
+		require.NoError(t, err)
+		require.NotEmpty(t, p.Waiting, "what the first one owns is left alone")
+		for _, line := range p.Waiting {
+			require.True(t, member{h.crew, 0, false}.Owns(line.Endpoint))
+		}
 		h.crew.leave(0)
 		sleep(t, 30*time.Second)
 		a, _ := h.shelf.assignment()

@@ -23,9 +23,7 @@ const (
 	// AckWait is how long the broker leaves a delivery with one dispatcher without hearing from it.
 	AckWait = time.Minute
 
-	recordAge = 30 * 24 * time.Hour
-	// alertAge outlives every certificate that a public CA still issues (398 days, and less since 2026).
-	alertAge        = 400 * 24 * time.Hour
+	recordAge       = 30 * 24 * time.Hour
 	eventWindow     = 2 * time.Minute
 	deliveryWindow  = 5 * time.Minute
 	gib             = 1 << 30
@@ -110,14 +108,12 @@ func (t Topology) Buckets() []jetstream.KeyValueConfig {
 	}
 	dispatchers := bucket(DispatcherBucket, "Which dispatchers live: leases that expire")
 	dispatchers.LimitMarkerTTL = time.Minute
-	alerts := bucket(AlertBucket, "Which alerts have been sent, so that each is sent once")
-	alerts.TTL = alertAge
 	return []jetstream.KeyValueConfig{
 		bucket(EndpointBucket, "Endpoint documents, and what dispatchers found out about them"),
 		bucket(SigningKeyBucket, "Signing keys, sealed; for signers only"),
 		bucket(IdentityBucket, "Client identities, sealed; for dispatchers only"),
 		dispatchers,
-		alerts,
+		bucket(AlertBucket, "Which alerts have been sent, so that each is sent once"), // without an end: certificates last for years
 	}
 }
 

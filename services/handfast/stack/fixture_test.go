@@ -52,7 +52,7 @@ func newSite(t *testing.T, name string, proxy bool) *site {
 	t.Helper()
 	ca, err := authority.New("deployment")
 	require.NoError(t, err)
-	s := &site{ca: ca, folder: t.TempDir(), address: free(t), seen: make(chan *http.Request, 8)}
+	s := &site{ca: ca, folder: t.TempDir(), address: free(t), seen: make(chan *http.Request, 256)}
 	certificate, key, err := ca.Server("localhost", "127.0.0.1")
 	require.NoError(t, err)
 	s.write(t, "receiver.pem", string(certificate))
@@ -190,7 +190,7 @@ func (s *site) call(t *testing.T, certificate *tls.Certificate, method string, b
 		change(request, config)
 	}
 	transport := &http.Transport{
-		TLSClientConfig: config, ForceAttemptHTTP2: true,
+		TLSClientConfig: config, ForceAttemptHTTP2: true, ExpectContinueTimeout: 5 * time.Second,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, s.address)
 		},

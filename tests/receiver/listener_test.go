@@ -1,4 +1,4 @@
-package receivers
+package receiver
 
 import (
 	"context"
@@ -51,9 +51,6 @@ type listener struct {
 	verdict func(identity string, on terms) verdict
 	// nobody is what a client without a certificate hears.
 	nobody func(on terms) string
-	// eager: over HTTP/2 it lets TLS finish and judges the certificate only when it has a request, so the body is on its
-	// way before the refusal.
-	eager bool
 }
 
 const (
@@ -111,14 +108,20 @@ func freeAddress(t *testing.T) string {
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	free := make([]string, 0, n)
+	held := make([]net.Listener, 0, n)
+	defer func() { // all of them at once, so that none is given twice
+		for _, l := range held {
+			_ = l.Close()
+		}
+	}()
 	for range 1000 {
-		port := 20_000 + rand.IntN(10_000)
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(20_000+rand.IntN(10_000)))
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
 		if err != nil {
 			continue
 		}
-		defer l.Close() // all of them at once, so that none is given twice
-		if free = append(free, l.Addr().String()); len(free) == n {
+		held = append(held, l)
+		if free = append(free, address); len(free) == n {
 			return free
 		}
 	}

@@ -13,4 +13,4 @@
 // itself, with the reason, when its program is missing.
 //
 // What it must never do: accept a listener's mood as an outcome. A verdict is one kind, every time.
-package receivers
+package receiver

@@ -1,4 +1,4 @@
-package receivers
+package receiver
 
 import (
 	"crypto/tls"
@@ -22,7 +22,7 @@ func opensslAlerts() alerts {
 // nginx finishes TLS whatever the certificate, and answers with a page.
 func nginx() listener {
 	return listener{
-		name: "nginx", needs: []string{"nginx"}, protocols: []string{http1, http2}, eager: true,
+		name: "nginx", needs: []string{"nginx"}, protocols: []string{http1, http2},
 		verdict: func(string, terms) verdict { return page() },
 		nobody:  func(terms) string { return "No required SSL certificate was sent" },
 		start:   func(t *testing.T, on terms) running { return startNginx(t, on, nginxConfiguration) },
