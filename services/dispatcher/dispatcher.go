@@ -148,6 +148,9 @@ func (d *Dispatcher) instrument(meter metric.Meter) error {
 // Ready reports whether the endpoints have been read and work is being done.
 func (d *Dispatcher) Ready() bool { return d.ready.Load() }
 
+// CA is the roots of our own authorities that receivers have to trust, in PEM; empty when there are none.
+func (d *Dispatcher) CA() []byte { return identity.Bundle(d.presenting.book.Authorities()) }
+
 // Run works until ctx ends, then lets answers come in within DrainTimeout, gives the rest back and returns.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))

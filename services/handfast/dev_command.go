@@ -35,8 +35,9 @@ listens on loopback, has no users, and serves the 'nats' command line and any cl
   handfast endpoint apply -f orders.yaml                  # third terminal
   handfast event publish --tenant acme --type com.acme.order.created --source /shop --data '{"total":42}' --wait
 
-DIR/authority.pem is the development authority. It has issued the client certificate that receivers see, and issues the
-certificate of 'handfast listen'. Give none of it to anybody: everything in DIR is a secret of this machine.
+DIR/authority.pem is the development authority. It issues the client certificate that receivers see, which renews by
+itself ('handfast identity list'), and the certificate of 'handfast listen'. Give none of it to anybody: everything in
+DIR is a secret of this machine.
 
 To begin again, stop it and remove the directory.`
 }
@@ -85,6 +86,10 @@ func (c *devCommand) Run(ctx context.Context, s streams) (err error) {
 	}()
 	mux := http.NewServeMux()
 	mux.Handle("/", process.Handler(d.Ready, http.HandlerFunc(metricsGuide)))
+	mux.HandleFunc("GET /ca.pem", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		_, _ = w.Write(d.Bundle()) // whoever has gone away misses nothing
+	})
 	for _, service := range []string{"signer", "dispatcher"} {
 		mux.Handle("GET /metrics/"+service, d.Metrics(service))
 	}

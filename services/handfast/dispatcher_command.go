@@ -5,13 +5,16 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/mtls/token"
+	"github.com/handfast/handfast/pkg/seal"
 	"github.com/handfast/handfast/services/dispatcher"
 	"github.com/handfast/handfast/services/handfast/process"
 )
@@ -19,14 +22,17 @@ import (
 type dispatcherCommand struct {
 	serviceFlags
 
-	ID           string        `env:"HANDFAST_ID" help:"Name of this dispatcher among the others: 1 to 64 letters, digits, '-' or '_', and unique. Without it, the host's name and a random end." name:"id" placeholder:"NAME"`
-	Identity     []string      `env:"HANDFAST_IDENTITY" help:"Client certificate to present, under the name that endpoints use for it: NAME=CERTIFICATE.pem,KEY.pem, or NAME=pkcs11:… for a key in a PKCS#11 token. What changes is read again. Repeat it for several; endpoints that name none use 'default'." placeholder:"NAME=CERT,KEY" sep:";"`
-	Allow        []string      `env:"HANDFAST_ALLOW" help:"Range of addresses, as CIDR, that deliveries may reach although it is private; repeat it for several." placeholder:"CIDR"`
-	Slots        int           `default:"4096" env:"HANDFAST_SLOTS" help:"How many deliveries are held at a time, 512 to 65536; each keeps its request in memory." placeholder:"N"`
-	Freshness    time.Duration `default:"2m" env:"HANDFAST_FRESHNESS" help:"How old a signature may be when it is sent, 10s to 4m; receivers commonly refuse from 5m on." placeholder:"DURATION"`
-	Lease        time.Duration `default:"10s" env:"HANDFAST_LEASE" help:"How long the other dispatchers count this one in after its last sign of life, 3s to 1m." placeholder:"DURATION"`
-	DrainTimeout time.Duration `default:"20s" env:"HANDFAST_DRAIN_TIMEOUT" help:"How long a stopping dispatcher waits for the answers of receivers, 0s to 5m." placeholder:"DURATION"`
-	HTTP         string        `default:"127.0.0.1:9465" env:"HANDFAST_HTTP" help:"Private address for /healthz, /readyz and /metrics; empty switches it off." name:"http" placeholder:"HOST:PORT"`
+	ID                      string        `env:"HANDFAST_ID" help:"Name of this dispatcher among the others: 1 to 64 letters, digits, '-' or '_', and unique. Without it, the host's name and a random end." name:"id" placeholder:"NAME"`
+	Identity                []string      `env:"HANDFAST_IDENTITY" help:"Client certificate to present, under the name that endpoints use for it: NAME=CERTIFICATE.pem,KEY.pem, or NAME=pkcs11:… for a key in a PKCS#11 token. What changes is read again. Repeat it for several; endpoints that name none use 'default'." placeholder:"NAME=CERT,KEY" sep:";"`
+	IdentityKeyFile         string        `env:"HANDFAST_IDENTITY_KEY_FILE" help:"File with the master key that opens stored identities (handfast identity create, import, csr): 32 bytes in hex or base64. It is another one than the signers' master key." placeholder:"FILE"`
+	PreviousIdentityKeyFile []string      `env:"HANDFAST_PREVIOUS_IDENTITY_KEY_FILE" help:"File with a master key that was in use before, and still opens; repeat it for several." placeholder:"FILE"`
+	Deployment              string        `default:"handfast" env:"HANDFAST_DEPLOYMENT" help:"Name of all of Handfast on one NATS account; it stands in the source of alerts." placeholder:"NAME"`
+	Allow                   []string      `env:"HANDFAST_ALLOW" help:"Range of addresses, as CIDR, that deliveries may reach although it is private; repeat it for several." placeholder:"CIDR"`
+	Slots                   int           `default:"4096" env:"HANDFAST_SLOTS" help:"How many deliveries are held at a time, 512 to 65536; each keeps its request in memory." placeholder:"N"`
+	Freshness               time.Duration `default:"2m" env:"HANDFAST_FRESHNESS" help:"How old a signature may be when it is sent, 10s to 4m; receivers commonly refuse from 5m on." placeholder:"DURATION"`
+	Lease                   time.Duration `default:"10s" env:"HANDFAST_LEASE" help:"How long the other dispatchers count this one in after its last sign of life, 3s to 1m." placeholder:"DURATION"`
+	DrainTimeout            time.Duration `default:"20s" env:"HANDFAST_DRAIN_TIMEOUT" help:"How long a stopping dispatcher waits for the answers of receivers, 0s to 5m." placeholder:"DURATION"`
+	HTTP                    string        `default:"127.0.0.1:9465" env:"HANDFAST_HTTP" help:"Private address for /healthz, /readyz and /metrics; empty switches it off." name:"http" placeholder:"HOST:PORT"`
 }
 
 // Help is the manual.
@@ -41,6 +47,11 @@ A private key may stay in a PKCS#11 token (RFC 7512). The PIN is read from a fil
 line. Without certificate=/PATH the token's own certificate is used:
 
   --identity 'default=pkcs11:token=acme;object=web?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin'
+
+Identities that 'handfast identity' has stored need --identity-key-file, the same for every dispatcher. Those given with
+--identity win over stored ones of the same name.
+
+GET /ca.pem on the --http address is the bundle of our own authorities, which receivers trust.
 
 Private, loopback and metadata addresses are refused when a connection is made. --allow 10.20.0.0/16 lets one range
 through.
@@ -71,6 +82,11 @@ func (c *dispatcherCommand) Problems() []error {
 		}
 	}
 	add("identity", err)
+	_, err = c.vault()
+	add("identity-key-file", err)
+	if !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.Deployment) {
+		all = append(all, fmt.Errorf("--deployment: %q must be 1 to 64 letters, digits, '-' or '_'", c.Deployment))
+	}
 	_, err = mtls.ParseAddressPolicy(c.Allow)
 	add("allow", err)
 	if c.Slots < 512 || c.Slots > 65536 {
@@ -85,6 +101,29 @@ func (c *dispatcherCommand) Problems() []error {
 	duration("lease", c.Lease, 3*time.Second, time.Minute)
 	duration("drain-timeout", c.DrainTimeout, 0, 5*time.Minute)
 	return all
+}
+
+// vault opens what stands in the bucket of identities; the first key seals, too.
+func (c *dispatcherCommand) vault() (seal.Vault, error) {
+	var vault seal.Vault
+	if c.IdentityKeyFile == "" {
+		if len(c.PreviousIdentityKeyFile) > 0 {
+			return vault, errors.New("is needed beside --previous-identity-key-file")
+		}
+		return vault, nil
+	}
+	var err error
+	if vault.Current, err = seal.LoadMasterKey(c.IdentityKeyFile); err != nil {
+		return seal.Vault{}, err //nolint:wrapcheck // says what and where already
+	}
+	for _, name := range c.PreviousIdentityKeyFile {
+		previous, err := seal.LoadMasterKey(name)
+		if err != nil {
+			return seal.Vault{}, err //nolint:wrapcheck // says what and where already
+		}
+		vault.Previous = append(vault.Previous, previous)
+	}
+	return vault, nil
 }
 
 // identitySource is followed as long as the dispatcher works.
@@ -116,8 +155,8 @@ func (c *dispatcherCommand) identities(ctx context.Context, options mtls.FileOpt
 		}
 		sources[name] = source
 	}
-	if len(c.Identity) == 0 {
-		problems = append(problems, errors.New("is needed: a dispatcher without a client certificate can deliver nothing"))
+	if len(c.Identity) == 0 && c.IdentityKeyFile == "" {
+		problems = append(problems, errors.New("is needed, or --identity-key-file for stored identities: a dispatcher without a client certificate can deliver nothing"))
 	}
 	return sources, errors.Join(problems...)
 }
@@ -174,13 +213,20 @@ func (c *dispatcherCommand) Run(ctx context.Context, s streams) error {
 	if id == "" {
 		id = madeID()
 	}
+	vault, err := c.vault()
+	if err != nil {
+		return err
+	}
 	sources := map[string]mtls.Source{}
+	var running atomic.Pointer[dispatcher.Dispatcher]
 	config := dispatcher.Config{
-		ID: id, Slots: c.Slots, Freshness: c.Freshness, LeaseTTL: c.Lease, DrainTimeout: max(c.DrainTimeout, time.Millisecond),
+		Deployment: c.Deployment,
+		ID:         id, Slots: c.Slots, Freshness: c.Freshness, LeaseTTL: c.Lease, DrainTimeout: max(c.DrainTimeout, time.Millisecond),
 		Connections: mtls.Options{Addresses: addresses, UserAgent: "Handfast/" + readBuild().version},
 	}
 	return service{
 		name: "dispatcher", flags: &c.serviceFlags, address: c.HTTP, drain: c.DrainTimeout,
+		routes: []process.Route{{Path: "/ca.pem", Handler: bundle(running.Load)}},
 		before: func(e environment) error {
 			opened, err := c.identities(context.Background(), mtls.FileOptions{Logger: e.logger})
 			for name, source := range opened {
@@ -193,12 +239,34 @@ func (c *dispatcherCommand) Run(ctx context.Context, s streams) error {
 			return err
 		},
 		start: func(ctx context.Context, e environment) (process.Work, error) {
-			return dispatcher.New(ctx, config, dispatcher.Dependencies{
-				NATS: e.nats, Identities: sources, Logger: e.logger,
+			d, err := dispatcher.New(ctx, config, dispatcher.Dependencies{
+				NATS: e.nats, Identities: sources, Vault: vault, Logger: e.logger,
 				TracerProvider: e.telemetry.TracerProvider(), MeterProvider: e.telemetry.MeterProvider(),
 			})
+			if err != nil {
+				return nil, err //nolint:wrapcheck // says what and what to do
+			}
+			running.Store(d)
+			return d, nil
 		},
 	}.run(ctx, s)
+}
+
+// bundle serves the roots that receivers trust. They are public; who may reach the address is the operator's choice.
+func bundle(running func() *dispatcher.Dispatcher) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		var roots []byte
+		if d := running(); d != nil {
+			roots = d.CA()
+		}
+		if len(roots) == 0 {
+			http.Error(w, "there is no authority of ours, or the dispatcher has not read it yet; see `handfast identity ca`", http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		w.Header().Set("Cache-Control", "max-age=300")
+		_, _ = w.Write(roots) // whoever has gone away misses nothing
+	}
 }
 
 // madeID is a name that no other dispatcher has, and that tells where it runs.

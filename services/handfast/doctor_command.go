@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/handfast/handfast/pkg/doctor"
@@ -22,12 +21,13 @@ import (
 )
 
 type doctorCommand struct {
+	identityKeyFlags
 	connection.Flags
 
 	URL        string        `arg:"" help:"The receiver's URL. Or name an endpoint." optional:"" placeholder:"URL"`
 	Endpoint   endpointName  `help:"Examine this endpoint: URL, trust, server name and rules come from its document. Needs NATS." placeholder:"TENANT/NAME"`
-	Identity   identityFiles `help:"The client identity that deliveries present: a name, and the PEM files of its certificate (with intermediates) and key." placeholder:"NAME=CERT,KEY"`
-	Next       identityFiles `help:"A client identity to change to: it is tried as well." placeholder:"NAME=CERT,KEY"`
+	Identity   identityFiles `help:"The client identity to present: the name of a stored one, or a name with the PEM files of its certificate (with intermediates) and key. Without it, that of the endpoint." placeholder:"NAME[=CERT,KEY]"`
+	Next       identityFiles `help:"A client identity to change to: it is tried as well. Without it, the one to which the endpoint's is being rotated." placeholder:"NAME[=CERT,KEY]"`
 	Roots      string        `help:"PEM file with the authorities that may have issued the receiver's certificate; without it, those of the endpoint or of the system." placeholder:"FILE"`
 	ServerName string        `help:"Name that the receiver's certificate must carry, where it is not the URL's host." placeholder:"NAME"`
 	Timeout    time.Duration `default:"10s" help:"Bound of each connection, from its first packet to its answer." placeholder:"DURATION"`
@@ -35,6 +35,7 @@ type doctorCommand struct {
 
 	flags    doctor.Target      // what the flags say
 	document *endpoint.Endpoint // what the endpoint says, nil without one
+	stored   identities         // what the endpoint is presented, nil without one
 }
 
 // Help is the manual.
@@ -45,61 +46,17 @@ byte of a message is sent, and nothing of ours is shown to a receiver whose cert
 happened, what it means, and what each side must change.
 
   handfast doctor https://hooks.example.com/in --identity default=client.pem,client.key --roots receiver-ca.pem
-  handfast doctor --endpoint acme/orders --identity default=client.pem,client.key --next new=next.pem,next.key
+  handfast doctor --endpoint acme/orders
+  handfast doctor --endpoint acme/orders --identity default=client.pem,client.key --next default-2
 
-With a URL it needs no NATS, and it goes to any address that you name.
+Stored identities are opened with the identity key that the dispatchers use. With a URL and files it needs no NATS, and it
+goes to any address that you name.
 
 Exit status: 0 healthy; 1 not healthy; 2 could not be tried. The outcome is what a delivery would end in now.`
 }
 
-// identities is where a client identity comes from that no flag names.
-type identities interface {
-	Identity(ctx context.Context, name string) (*mtls.Identity, error)
-}
-
-// noIdentities is a place without any: identities are not stored yet.
-type noIdentities struct{}
-
-// Identity says what to do instead.
-func (noIdentities) Identity(_ context.Context, name string) (*mtls.Identity, error) {
-	return nil, fmt.Errorf("%w: the endpoint presents %q; name its files with --identity %s=CERT,KEY", mtls.ErrNoIdentity, name, name)
-}
-
-// identityFiles is NAME=CERT,KEY on the command line.
-type identityFiles struct{ name, certificate, key string }
-
-// UnmarshalText reads it; the files are looked at later.
-func (f *identityFiles) UnmarshalText(text []byte) error {
-	name, files, named := strings.Cut(string(text), "=")
-	certificate, key, both := strings.Cut(files, ",")
-	if !named || !both || name == "" || certificate == "" || key == "" {
-		return fmt.Errorf("%q does not name an identity and its files; write NAME=CERT,KEY, such as default=client.pem,client.key", text)
-	}
-	*f = identityFiles{name: name, certificate: certificate, key: key}
-	return nil
-}
-
 // maxPEM bounds a file of certificates or a key.
 const maxPEM = 1 << 20
-
-// load reads the files. What is wrong inside them is for the report.
-func (f identityFiles) load(flag string) (doctor.Identity, []error) {
-	if f.name == "" {
-		return doctor.Identity{}, nil
-	}
-	certificate, badCertificate := read(f.certificate, maxPEM)
-	key, badKey := read(f.key, maxPEM)
-	var problems []error
-	for _, err := range []error{badCertificate, badKey} {
-		if err != nil {
-			problems = append(problems, fmt.Errorf("--%s: %w", flag, err))
-		}
-	}
-	if len(problems) > 0 {
-		return doctor.Identity{}, problems
-	}
-	return doctor.ReadIdentity(f.name, certificate, key, time.Now()), nil
-}
 
 // Problems says everything that is wrong with the flags, and reads the files that they name.
 func (c *doctorCommand) Problems() []error {
@@ -110,10 +67,15 @@ func (c *doctorCommand) Problems() []error {
 		all = append(all, errors.New("name a receiver: its URL, or --endpoint TENANT/NAME"))
 	case c.URL != "" && named:
 		all = append(all, errors.New("--endpoint: give a URL or an endpoint, not both"))
-	case named:
-		all = append(all, c.Flags.Problems()...)
-	default:
+	case !named:
 		all = append(all, c.parseURL()...)
+	}
+	stored := c.Identity.isStored() || c.Next.isStored()
+	if named || stored {
+		all = append(all, c.Flags.Problems()...)
+	}
+	if stored || c.IdentityKeyFile != "" {
+		all = append(all, c.problems()...)
 	}
 	if c.Timeout <= 0 {
 		all = append(all, fmt.Errorf("--timeout: %s leaves no time", c.Timeout))
@@ -173,19 +135,26 @@ func readCertificates(name string) (all []*x509.Certificate, err error) {
 	return all, nil
 }
 
-// AfterApply reads the endpoint's document while the command line is still being read, so that an endpoint that does not
-// exist, or a NATS server that is down, counts as an examination that could not be tried: exit status 2.
+// AfterApply reads the endpoint's document and stored identities while the command line is still being read, so that an
+// endpoint that does not exist, or a NATS server that is down, counts as an examination that could not be tried: exit
+// status 2.
 func (c *doctorCommand) AfterApply(ctx context.Context, s streams) error {
-	if c.Endpoint.Name == "" || len(c.Problems()) > 0 {
+	stored := c.Identity.isStored() || c.Next.isStored()
+	if (c.Endpoint.Name == "" && !stored) || len(c.Problems()) > 0 {
 		return nil // Problems are told with everything else that is wrong
 	}
 	return operate(ctx, s, &c.Flags, "doctor", func(o *operator.Operator) error {
-		held, err := o.Endpoint(ctx, c.Endpoint.Key)
-		if err != nil {
-			return err //nolint:wrapcheck // says what and what to do
+		if c.Endpoint.Name != "" {
+			held, err := o.Endpoint(ctx, c.Endpoint.Key)
+			if err != nil {
+				return err //nolint:wrapcheck // says what and what to do
+			}
+			c.document = held.Endpoint
 		}
-		c.document = held.Endpoint
-		return nil
+		if c.file() == "" {
+			return nil
+		}
+		return c.open(ctx, s, o)
 	})
 }
 
@@ -239,7 +208,10 @@ func revocationPolicy(asked endpoint.Revocation) mtls.RevocationPolicy {
 
 // Run examines and tells.
 func (c *doctorCommand) Run(ctx context.Context, s streams) error {
-	target, err := c.target(ctx, s, noIdentities{})
+	if c.stored == nil {
+		c.stored = noIdentities{}
+	}
+	target, err := c.target(ctx, s, c.stored)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/handfast/handfast/pkg/doctor"
 	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/identity"
 	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/mtls/authority"
 )
@@ -117,9 +118,9 @@ func TestDoctorOfASickReceiver(t *testing.T) {
 	assert.Equal(t, 1, status)
 	assert.Equal(t, 1, strings.Count(out, "\n"))
 	var report struct {
-		Healthy *bool  `json:"healthy"`
-		Outcome string `json:"outcome"`
-		Steps   []map[string]any
+		Healthy *bool            `json:"healthy"`
+		Outcome string           `json:"outcome"`
+		Steps   []map[string]any `json:"steps"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(out), &report))
 	require.NotNil(t, report.Healthy)
@@ -154,7 +155,8 @@ func TestDoctorThatCannotTry(t *testing.T) {
 		{[]string{p.url, "--endpoint=acme/orders"}, []string{"--endpoint: give a URL or an endpoint, not both"}},
 		{[]string{"http://h/in"}, []string{`the URL has scheme "http"`}},
 		{[]string{"https://h:x/s3cret"}, []string{"the URL cannot be read", `invalid port ":x"`}},
-		{[]string{p.url, "--identity=default"}, []string{"NAME=CERT,KEY"}},
+		{[]string{p.url, "--identity=default=x"}, []string{"NAME=CERT,KEY", "the name of a stored one"}},
+		{[]string{p.url, "--identity=default"}, []string{"--identity-key-file: is needed"}},
 		{[]string{p.url, "--identity=default=DIR/none.pem,DIR/none.key", "--next=n=DIR/gone.pem,DIR/client.key", "--roots=DIR/none", "--timeout=0s"}, []string{
 			"--identity: read: open", "none.pem", "none.key", "--next: read: open", "gone.pem", "--roots: read: open", "--timeout: 0s leaves no time", "5 mistakes",
 		}},
@@ -221,4 +223,24 @@ func read1(t *testing.T, p *patient, name string) []byte {
 	text, err := os.ReadFile(filepath.Join(p.dir, name))
 	require.NoError(t, err)
 	return text
+}
+
+func FuzzIdentityFiles(f *testing.F) {
+	for _, seed := range []string{"default=client.pem,client.key", "a=b=c,d,e", "=,", "x", ""} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var i identityFiles
+		if err := i.UnmarshalText(text); err != nil {
+			assert.Zero(t, i)
+			return
+		}
+		if i.isStored() {
+			assert.Equal(t, identityFiles{name: string(text)}, i)
+			assert.NoError(t, identity.CheckName(i.name))
+			return
+		}
+		assert.Equal(t, string(text), i.name+"="+i.certificate+","+i.key)
+		assert.NotEmpty(t, i.name)
+	})
 }

@@ -33,6 +33,9 @@ type command struct {
 	Doctor     doctorCommand     `cmd:"" help:"Find out why a receiver cannot be delivered to, and what each side must change."`
 	Trust      trustCommand      `cmd:"" help:"Print the configuration by which a receiver accepts Handfast, and nobody else."`
 
+	Identity identityCommand `cmd:"" help:"Look after the client certificates that Handfast presents, and the authorities that issue them."`
+	Rotate   rotateCommand   `cmd:"" help:"See how far a change of client certificates is, and steer it."`
+
 	Version versionCommand `cmd:"" help:"Print version and build information."`
 }
 

@@ -86,6 +86,8 @@ type service struct {
 	// drain bounds how long the work may take to end.
 	drain time.Duration
 	start func(ctx context.Context, e environment) (process.Work, error)
+	// routes are shown beside health and metrics.
+	routes []process.Route
 	// before starts what the work needs that does not come from NATS; nil for nothing.
 	before func(e environment) error
 }
@@ -129,7 +131,7 @@ func (s service) run(ctx context.Context, out streams) (err error) {
 	if err != nil {
 		return err
 	}
-	address, err := process.Serve(ctx, e.lifecycle, s.address, process.Handler(keeper.Ready, e.telemetry.Metrics()), e.logger)
+	address, err := process.Serve(ctx, e.lifecycle, s.address, process.Handler(keeper.Ready, e.telemetry.Metrics(), s.routes...), e.logger)
 	if err != nil {
 		return err //nolint:wrapcheck // says what and what to do
 	}

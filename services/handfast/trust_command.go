@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/handfast/handfast/pkg/identity"
+	"github.com/handfast/handfast/services/handfast/connection"
 	"github.com/handfast/handfast/services/handfast/local"
+	"github.com/handfast/handfast/services/handfast/operator"
 	"github.com/handfast/handfast/services/handfast/stack"
 )
 
@@ -21,9 +25,13 @@ type deployment interface {
 	CA(ctx context.Context) ([]byte, error)
 	// SAN is the name in its client certificate.
 	SAN(ctx context.Context) (string, error)
+	// Subject is the whole subject of that certificate (RFC 4514); empty for CN= and the name.
+	Subject(ctx context.Context) (string, error)
 }
 
 type trustCommand struct {
+	connection.Flags
+
 	Stack string `arg:"" enum:"nginx,caddy,haproxy,envoy,node,go,java,aws-alb,kubernetes-ingress" help:"What the receiver runs: ${enum}." placeholder:"STACK"`
 
 	Host        string `help:"The receiver's own name, as in its URL." placeholder:"NAME"`
@@ -32,13 +40,14 @@ type trustCommand struct {
 	Certificate string `help:"Path of the receiver's own certificate on its machine; without it /etc/handfast/receiver.pem." placeholder:"PATH"`
 	Key         string `help:"Path of the key of that certificate; without it /etc/handfast/receiver.key." placeholder:"PATH"`
 
-	CA        string `help:"Certificate of the CA that issues Handfast's client certificates, as PEM; without it, that of 'handfast dev'." name:"ca" placeholder:"FILE"`
-	SAN       string `help:"The name in Handfast's client certificate, a URI or a DNS name; without it, that of 'handfast dev'." name:"san" placeholder:"NAME"`
-	Subject   string `help:"The whole subject of that certificate, for nginx and haproxy, which see no SAN; without it CN= and the name." placeholder:"SUBJECT"`
+	Identity  string `help:"The stored identity that the receiver's endpoint is presented, as its document names it; without it, default." placeholder:"NAME"`
+	CA        string `help:"Certificate of the CA that issues Handfast's client certificates, as PEM; without it, our own authorities ('handfast identity ca')." name:"ca" placeholder:"FILE"`
+	SAN       string `help:"The name in Handfast's client certificate, a URI or a DNS name; without it, that of the identity." name:"san" placeholder:"NAME"`
+	Subject   string `help:"The whole subject of that certificate, for nginx and haproxy, which see no SAN; without it that of the identity, or CN= and the name." placeholder:"SUBJECT"`
 	CAPath    string `help:"Path of the CA on the receiver's machine; without it /etc/handfast/ca.pem, or with --out its place there." name:"ca-path" placeholder:"PATH"`
 	Namespace string `help:"Namespace of the Ingress; without it, default." placeholder:"NAME"`
 
-	Dir  string `default:"./.handfast" env:"HANDFAST_DIR" help:"Directory of 'handfast dev', with its authority." placeholder:"DIR"`
+	Dir  string `default:"./.handfast" env:"HANDFAST_DIR" help:"Directory of 'handfast dev', whose authority is used when no NATS server can be reached." placeholder:"DIR"`
 	Out  string `help:"Write the files into this directory instead of standard output. Files that are there and differ stay." placeholder:"DIR"`
 	JSON bool   `help:"Print one JSON object with all files." name:"json"`
 }
@@ -49,23 +58,39 @@ func (*trustCommand) Help() string {
 itself cannot compare the exact name in our certificate, a file that does so in the application. Comments say what each
 line is for, and what is checked where.
 
+  handfast trust nginx --host hooks.example.com --upstream 127.0.0.1:8080
   handfast trust nginx --ca ca.pem --san spiffe://example.com/handfast --host hooks.example.com --upstream 127.0.0.1:8080
-  handfast trust go --host localhost --out receiver         # for the deployment of 'handfast dev'
+  handfast trust go --host localhost --out receiver
+
+CA and name are those of the stored identity, for which it asks NATS; with --ca and --san it needs none.
 
 Afterwards 'handfast doctor URL' shows whether it works, and whether somebody else is refused.`
 }
 
 // Problems says what contradicts itself.
 func (c *trustCommand) Problems() []error {
+	var all []error
 	if c.JSON && c.Out != "" {
-		return []error{errors.New("--json: prints, and --out writes files; choose one of them")}
+		all = append(all, errors.New("--json: prints, and --out writes files; choose one of them"))
 	}
-	return nil
+	if err := identity.CheckName(c.Identity); c.Identity != "" && err != nil {
+		all = append(all, fmt.Errorf("--identity: %w", err))
+	}
+	if c.CA == "" {
+		all = append(all, c.Flags.Problems()...)
+	} else if c.Identity != "" {
+		all = append(all, errors.New("--identity: says whose CA is meant, and so does --ca; choose one of them"))
+	}
+	return all
 }
 
 // Run renders, and prints or writes.
 func (c *trustCommand) Run(ctx context.Context, s streams) error {
-	out, err := c.render(ctx, development{dir: c.Dir})
+	var out stack.Output
+	err := c.ask(ctx, s, func(d deployment) (err error) {
+		out, err = c.render(ctx, d)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -82,6 +107,27 @@ func (c *trustCommand) Run(ctx context.Context, s streams) error {
 		s.printf("-- %s --\n%s", name, out.Files[name])
 	}
 	return nil
+}
+
+// ask finds the deployment that receivers shall trust. With --ca it is not asked for anything.
+func (c *trustCommand) ask(ctx context.Context, s streams, do func(deployment) error) error {
+	if c.CA != "" {
+		return do(development{dir: c.Dir})
+	}
+	session, err := c.Dial(ctx, "trust")
+	if err != nil {
+		if c.Identity != "" {
+			return err //nolint:wrapcheck // says what and what to do
+		}
+		s.hintf("note: what is stored is not known (%v); this is about the deployment of `handfast dev` in %s", err, c.Dir)
+		return do(development{dir: c.Dir})
+	}
+	defer session.Close()
+	w, err := operator.New(session.JS, session.Topology).Wallet(ctx)
+	if err != nil {
+		return session.Explain(err) //nolint:wrapcheck // says what already
+	}
+	return session.Explain(do(stored{wallet: w, name: cmp.Or(c.Identity, "default"), tell: s.hintf})) //nolint:wrapcheck // says what already
 }
 
 // render tells what could not be had together with everything else that is wrong.
@@ -128,6 +174,11 @@ func (c *trustCommand) input(ctx context.Context, d deployment) (in stack.Input,
 	default:
 		if in.SAN, err = d.SAN(ctx); err != nil {
 			problems = append(problems, fmt.Errorf("--san: %w", err))
+		}
+		if comparesSubject := c.Stack == "nginx" || c.Stack == "haproxy"; err == nil && comparesSubject && in.Subject == "" {
+			if in.Subject, err = d.Subject(ctx); err != nil {
+				problems = append(problems, fmt.Errorf("--subject: %w", err))
+			}
 		}
 	}
 	if c.Out != "" && in.CAFile == "" && stack.ReadsCA(c.Stack) {
@@ -190,3 +241,6 @@ func (d development) CA(context.Context) ([]byte, error) {
 
 // SAN is fixed.
 func (development) SAN(context.Context) (string, error) { return local.ClientName, nil }
+
+// Subject is made of it.
+func (development) Subject(context.Context) (string, error) { return "", nil }

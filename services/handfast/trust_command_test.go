@@ -21,6 +21,7 @@ func trust(t *testing.T, dir string, arguments ...string) (status int, out, errs
 	t.Helper()
 	var o, e bytes.Buffer
 	t.Setenv("HANDFAST_DIR", dir)
+	t.Setenv("HANDFAST_SERVER", "nats://127.0.0.1:1") // nobody is there
 	status = run(t.Context(), append([]string{"trust"}, arguments...), streams{out: &o, err: &e})
 	return status, o.String(), e.String()
 }
@@ -79,6 +80,14 @@ func TestTrustTellsEverythingThatIsMissing(t *testing.T) {
 	status, _, errs = trust(t, dir, "go", "--host", "x", "--json", "--out", "x")
 	assert.Equal(t, 2, status)
 	assert.Contains(t, errs, "--json: prints")
+	status, _, errs = trust(t, dir, "go", "--host", "x", "--ca", "x", "--identity", "Default")
+	assert.Equal(t, 2, status)
+	assert.Contains(t, errs, `--identity: "Default" is not a name`)
+	assert.Contains(t, errs, "--identity: says whose CA is meant, and so does --ca")
+	status, out, errs = trust(t, dir, "go", "--host", "x", "--identity", "default")
+	assert.Equal(t, 1, status, "a stored identity was named, so development is no answer")
+	assert.Empty(t, out)
+	assert.Contains(t, errs, "no NATS server at nats://127.0.0.1:1")
 }
 
 func TestTrustWritesFiles(t *testing.T) {
@@ -126,9 +135,20 @@ func TestTrustAsksTheDeployment(t *testing.T) {
 	require.Empty(t, problems)
 	assert.Equal(t, "spiffe://production/handfast", in.SAN)
 	assert.Equal(t, "the CA", string(in.CA))
+	assert.Empty(t, in.Subject, "Go compares the SAN")
+
+	c.Stack = "nginx"
+	in, problems = c.input(t.Context(), fake{})
+	require.Empty(t, problems)
+	assert.Equal(t, "CN=handfast,O=Production", in.Subject)
+	c.Subject = "CN=mine"
+	in, _ = c.input(t.Context(), fake{})
+	assert.Equal(t, "CN=mine", in.Subject)
 }
 
 type fake struct{}
 
 func (fake) CA(context.Context) ([]byte, error)  { return []byte("the CA"), nil }
 func (fake) SAN(context.Context) (string, error) { return "spiffe://production/handfast", nil }
+
+func (fake) Subject(context.Context) (string, error) { return "CN=handfast,O=Production", nil }

@@ -18,6 +18,8 @@ import (
 type settings struct {
 	deliveries, rounds, window, rate int
 	seconds                          float64
+	rotations, handshakes            int
+	probes                           float64
 	http2                            bool
 	cpuProfile, allocationProfile    string
 }
@@ -30,7 +32,10 @@ func parse(arguments []string, help io.Writer) (settings, error) {
 	flags.IntVar(&s.rounds, "rounds", 5, "rounds, each with both sides")
 	flags.IntVar(&s.window, "window", 4096, "events that may be published and not yet arrived in a throughput round")
 	flags.IntVar(&s.rate, "rate", 1000, "events a second while latency is measured")
-	flags.Float64Var(&s.seconds, "seconds", 8, "how long latency is measured")
+	flags.Float64Var(&s.seconds, "seconds", 8, "how long latency is measured, beside the rotations")
+	flags.IntVar(&s.rotations, "rotations", 3, "rotations under full load, and as many again at the rate")
+	flags.Float64Var(&s.probes, "probes", 20, "endpoints that a rotation tries in a second; the dispatcher's default is 20, too")
+	flags.IntVar(&s.handshakes, "handshakes", 600, "connections that the pool and the bare loop open each, one by one, and as many again four at a time")
 	flags.BoolVar(&s.http2, "http2", false, "let the receivers offer HTTP/2; without it they speak HTTP/1.1")
 	flags.StringVar(&s.cpuProfile, "cpuprofile", "", "write a CPU profile of one more pipeline round, rounds times as long, to this `file`")
 	flags.StringVar(&s.allocationProfile, "allocprofile", "", "write the allocations up to the end of that round to this `file`")
@@ -38,13 +43,17 @@ func parse(arguments []string, help io.Writer) (settings, error) {
 		return s, err
 	}
 	var problems []error
-	for name, n := range map[string]int{"deliveries": s.deliveries, "rounds": s.rounds, "window": s.window, "rate": s.rate} {
+	for name, n := range map[string]int{
+		"deliveries": s.deliveries, "rounds": s.rounds, "window": s.window, "rate": s.rate, "rotations": s.rotations, "handshakes": s.handshakes,
+	} {
 		if n < 1 {
 			problems = append(problems, fmt.Errorf("--%s %d: give at least 1", name, n))
 		}
 	}
-	if !(s.seconds > 0) { // the comparison fails for NaN, too
-		problems = append(problems, fmt.Errorf("--seconds %g: give more than 0", s.seconds))
+	for name, n := range map[string]float64{"seconds": s.seconds, "probes": s.probes} {
+		if !(n > 0) { // the comparison fails for NaN, too
+			problems = append(problems, fmt.Errorf("--%s %g: give more than 0", name, n))
+		}
 	}
 	if flags.NArg() > 0 {
 		problems = append(problems, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
@@ -71,48 +80,33 @@ func main() {
 	}
 }
 
-// report is what is printed.
-type report struct {
-	Raw      cost         `json:"raw"`
-	Pipeline pipelineCost `json:"pipeline"`
-	// Ratio is the pipeline's throughput divided by the raw loop's, the median of the rounds.
-	Ratio float64 `json:"ratio"`
-}
-
-type cost struct {
-	PerSecond float64 `json:"per_second"`
-	CPU       float64 `json:"cpu_us"`
-}
-
-type pipelineCost struct {
-	cost
-
-	P50         float64 `json:"p50_ms"`
-	P99         float64 `json:"p99_ms"`
-	Handshakes  int64   `json:"handshakes"`
-	ReusedShare float64 `json:"reused_share"`
-}
-
 func run(ctx context.Context, s settings, out io.Writer, logger *slog.Logger) (err error) {
 	dir, err := os.MkdirTemp("", "handfast-bench-")
 	if err != nil {
 		return fmt.Errorf("make a temporary directory: %w", err)
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-	fleet, err := openFleet(s.http2)
+	handshake, err := measureHandshakes(ctx, s.handshakes, logger)
+	if err != nil {
+		return fmt.Errorf("handshakes: %w", err)
+	}
+	fleet, err := openFleet(s.http2, false)
 	if err != nil {
 		return err
 	}
 	defer fleet.close()
 	r := newRaw(fleet)
 	defer r.close()
-	p, err := startPipeline(ctx, dir, fleet, s.window, logger)
+	p, err := startPipeline(ctx, dir, fleet, s, logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop(context.WithoutCancel(ctx))) }()
-	measured, err := measure(ctx, s, r, p, fleet)
-	if err != nil {
+	measured := report{Handshake: handshake}
+	if err := measured.rounds(ctx, s, r, p); err != nil {
+		return err
+	}
+	if err := measured.rotations(ctx, s, p); err != nil {
 		return err
 	}
 	if s.cpuProfile != "" || s.allocationProfile != "" {
@@ -124,42 +118,4 @@ func run(ctx context.Context, s settings, out io.Writer, logger *slog.Logger) (e
 		return fmt.Errorf("print the result: %w", err)
 	}
 	return nil
-}
-
-// measure makes all rounds and then the steady run.
-func measure(ctx context.Context, s settings, r *raw, p *pipeline, f *fleet) (report, error) {
-	var sides [2][]cost
-	var ratios []float64
-	var carried, opened int64
-	workers, err := r.best(ctx, s.deliveries)
-	if err != nil {
-		return report{}, fmt.Errorf("raw: %w", err)
-	}
-	for range s.rounds {
-		straight, err := timed(s.deliveries, func() error { return r.run(ctx, s.deliveries, workers) })
-		if err != nil {
-			return report{}, fmt.Errorf("raw: %w", err)
-		}
-		before := f.count()
-		whole, err := timed(s.deliveries, func() error { return p.burst(ctx, s.deliveries) })
-		if err != nil {
-			return report{}, fmt.Errorf("pipeline: %w", err)
-		}
-		after := f.count()
-		carried, opened = carried+after.requests-before.requests, opened+after.handshakes-before.handshakes
-		sides[0], sides[1] = append(sides[0], straight), append(sides[1], whole)
-		ratios = append(ratios, whole.PerSecond/straight.PerSecond)
-	}
-	latencies, err := p.steady(ctx, s.rate, s.seconds)
-	if err != nil {
-		return report{}, fmt.Errorf("steady run: %w", err)
-	}
-	return report{
-		Raw: middle(sides[0]),
-		Pipeline: pipelineCost{
-			cost: middle(sides[1]), P50: round(percentile(latencies, 0.50), 3), P99: round(percentile(latencies, 0.99), 3),
-			Handshakes: opened, ReusedShare: round(1-float64(opened)/float64(carried), 5),
-		},
-		Ratio: round(percentile(ratios, 0.5), 3),
-	}, nil
 }

@@ -20,17 +20,27 @@ func TestRun(t *testing.T) {
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			s := settings{deliveries: 200, rounds: 2, window: 50, rate: 200, seconds: 0.2, http2: http2}
+			s := settings{
+				deliveries: 200, rounds: 2, window: 50, rate: 500, seconds: 0.4, rotations: 1, probes: 200, handshakes: 12, http2: http2,
+			}
 			require.NoError(t, run(t.Context(), s, &out, slog.New(slog.DiscardHandler)))
 			decoder := json.NewDecoder(&out)
 			var printed map[string]any
 			require.NoError(t, decoder.Decode(&printed))
 			require.ErrorIs(t, decoder.Decode(&struct{}{}), io.EOF, "exactly one object")
-			assert.ElementsMatch(t, []string{"raw", "pipeline", "ratio"}, keys(printed))
+			assert.ElementsMatch(t, []string{"raw", "pipeline", "ratio", "rotation", "handshake"}, keys(printed))
 			raw, pipeline := printed["raw"].(map[string]any), printed["pipeline"].(map[string]any)
 			assert.ElementsMatch(t, []string{"per_second", "cpu_us"}, keys(raw))
-			assert.ElementsMatch(t, []string{"per_second", "cpu_us", "p50_ms", "p99_ms", "handshakes", "reused_share"}, keys(pipeline))
-			for of, figures := range map[string]map[string]any{"raw": raw, "pipeline": pipeline} {
+			assert.ElementsMatch(t, []string{"per_second", "cpu_us", "p50_ms", "p99_ms", "handshakes", "reused_share", "handshakes_per_thousand"}, keys(pipeline))
+			rotation, handshake := printed["rotation"].(map[string]any), printed["handshake"].(map[string]any)
+			assert.ElementsMatch(t, []string{"throughput", "p99", "seconds", "handshakes"}, keys(rotation))
+			concurrent := handshake["concurrent"].(map[string]any)
+			assert.ElementsMatch(t, []string{"bare_us", "pool_us", "ratio", "bare_cpu_us", "pool_cpu_us", "cpu_ratio"}, keys(concurrent))
+			assert.ElementsMatch(t, append(keys(concurrent), "concurrent"), keys(handshake))
+			delete(handshake, "concurrent")
+			for of, figures := range map[string]map[string]any{
+				"raw": raw, "pipeline": pipeline, "rotation": rotation, "handshake": handshake, "concurrent": concurrent,
+			} {
 				for name, figure := range figures {
 					assert.Positive(t, figure, "%s.%s", of, name)
 				}
@@ -38,6 +48,9 @@ func TestRun(t *testing.T) {
 			assert.Positive(t, printed["ratio"])
 			assert.GreaterOrEqual(t, pipeline["handshakes"], float64(receivers), "every receiver has been reached")
 			assert.GreaterOrEqual(t, pipeline["p99_ms"], pipeline["p50_ms"])
+			assert.InDelta(t, pipeline["handshakes"].(float64)*1000/float64(s.deliveries*s.rounds), pipeline["handshakes_per_thousand"], 0.01)
+			assert.GreaterOrEqual(t, rotation["handshakes"], float64(receivers), "every receiver has met the next identity")
+			assert.GreaterOrEqual(t, rotation["seconds"], float64(endpoints)/s.probes-0.1, "at the rate of probes")
 		})
 	}
 }
@@ -53,11 +66,14 @@ func keys(object map[string]any) []string {
 func TestParse(t *testing.T) {
 	s, err := parse([]string{"--rounds", "3", "--http2", "--cpuprofile", "cpu.pprof"}, io.Discard)
 	require.NoError(t, err)
-	assert.Equal(t, settings{deliveries: 16_000, rounds: 3, window: 4096, rate: 1000, seconds: 8, http2: true, cpuProfile: "cpu.pprof"}, s)
+	assert.Equal(t, settings{
+		deliveries: 16_000, rounds: 3, window: 4096, rate: 1000, seconds: 8, rotations: 3, probes: 20, handshakes: 600, http2: true, cpuProfile: "cpu.pprof",
+	}, s)
 
-	_, err = parse([]string{"--rounds", "0", "--seconds", "NaN", "more"}, io.Discard)
+	_, err = parse([]string{"--rounds", "0", "--seconds", "NaN", "--probes", "0", "more"}, io.Discard)
 	require.ErrorContains(t, err, "--rounds 0: give at least 1")
 	require.ErrorContains(t, err, "--seconds NaN: give more than 0")
+	require.ErrorContains(t, err, "--probes 0: give more than 0")
 	assert.ErrorContains(t, err, `unexpected argument "more"`)
 }
 

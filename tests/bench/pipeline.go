@@ -19,6 +19,7 @@ import (
 
 	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/mtls"
+	"github.com/handfast/handfast/pkg/rotation"
 	"github.com/handfast/handfast/pkg/signature"
 	"github.com/handfast/handfast/pkg/stream"
 	"github.com/handfast/handfast/pkg/stream/embedded"
@@ -36,7 +37,11 @@ type pipeline struct {
 	js     jetstream.JetStream
 	tracer trace.Tracer
 	next   int // the number of the next event
-	stops  []func(context.Context) error
+	// turnover rotates the dispatcher's identity, which has so many successors and so many endpoints probed in a second.
+	turnover   *turnover
+	successors int
+	probes     float64
+	stops      []func(context.Context) error
 }
 
 // sampled is the share of traces that are recorded.
@@ -45,8 +50,9 @@ const sampled = 0.01
 // startTime bounds the start of the services.
 const startTime = 10 * time.Second
 
-func startPipeline(ctx context.Context, dir string, f *fleet, window int, logger *slog.Logger) (*pipeline, error) {
-	p := &pipeline{fleet: f, window: window, logger: logger}
+func startPipeline(ctx context.Context, dir string, f *fleet, s settings, logger *slog.Logger) (*pipeline, error) {
+	// Each rotation is measured twice: for throughput and for latency.
+	p := &pipeline{fleet: f, window: s.window, logger: logger, successors: 2 * s.rotations, probes: s.probes}
 	if err := p.start(ctx, dir); err != nil {
 		return nil, errors.Join(err, p.stop(context.WithoutCancel(ctx)))
 	}
@@ -72,13 +78,38 @@ func (p *pipeline) start(ctx context.Context, dir string) (err error) {
 	if err := (stream.Topology{}).Apply(ctx, p.js); err != nil {
 		return err
 	}
-	if err := p.apply(ctx); err != nil {
+	endpoints, err := p.apply(ctx)
+	if err != nil {
 		return err
 	}
 	tracers := tracerProvider()
 	p.stops = append(p.stops, tracers.Shutdown)
 	p.tracer = tracers.Tracer("bench")
-	return p.startServices(ctx, broker, tracers)
+	if err := p.startServices(ctx, broker, tracers); err != nil {
+		return err
+	}
+	return p.startTurnover(ctx, endpoints)
+}
+
+// startTurnover watches the rotations from outside of the dispatcher.
+func (p *pipeline) startTurnover(ctx context.Context, endpoints *roster) error {
+	bucket, err := stream.OpenBucket(ctx, p.js, stream.IdentityBucket, p.logger)
+	if err != nil {
+		return err
+	}
+	p.turnover = &turnover{bucket: bucket, board: rotation.NewBoard(endpoints)}
+	known := make(chan struct{})
+	p.run(func(ctx context.Context) error {
+		p.turnover.follow(ctx, func() { close(known) })
+		return nil
+	})
+	select {
+	case <-known:
+		p.turnover.board.Loaded()
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("read bucket %s: %w", stream.IdentityBucket, ctx.Err())
+	}
 }
 
 // tracerProvider samples as production would, and throws away what an exporter would send.
@@ -107,15 +138,16 @@ func (p *pipeline) connect(name string, broker *embedded.Server) (*nats.Conn, er
 }
 
 // apply stores the endpoints; nothing but the scheme differs from the defaults.
-func (p *pipeline) apply(ctx context.Context) error {
+func (p *pipeline) apply(ctx context.Context) (*roster, error) {
 	topology, err := stream.LoadTopology(ctx, p.js)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	catalogue, err := topology.OpenCatalogue(ctx, p.js, p.logger)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	stored := newRoster(topology.Partitions)
 	for n := range endpoints {
 		document, err := json.Marshal(map[string]any{
 			"tenant": tenant, "name": "hook-" + strconv.Itoa(n), "url": "https://" + p.fleet.hosts[n%receivers] + "/hooks/" + strconv.Itoa(n),
@@ -123,23 +155,19 @@ func (p *pipeline) apply(ctx context.Context) error {
 			"tls": map[string]any{"trust": map[string]any{"roots": string(p.fleet.authority.CertificatePEM())}},
 		})
 		if err != nil {
-			return fmt.Errorf("write endpoint %d: %w", n, err)
+			return nil, fmt.Errorf("write endpoint %d: %w", n, err)
 		}
 		e, err := endpoint.Parse(document)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if _, err := catalogue.Apply(ctx, e); err != nil {
-			return err
+		revision, err := catalogue.Apply(ctx, e)
+		if err != nil {
+			return nil, err
 		}
+		stored.add(e, revision)
 	}
-	return nil
-}
-
-// service is what both services are once they are made.
-type service interface {
-	Run(ctx context.Context) error
-	Ready() bool
+	return stored, nil
 }
 
 func (p *pipeline) startServices(ctx context.Context, broker *embedded.Server, tracers trace.TracerProvider) error {
@@ -164,15 +192,19 @@ func (p *pipeline) startServices(ctx context.Context, broker *embedded.Server, t
 	if nc, meters, err = p.surround(ctx, "dispatcher", broker); err != nil {
 		return err
 	}
-	d, err := dispatcher.New(ctx, dispatcher.Config{ID: "bench", Connections: mtls.Options{Addresses: addresses}}, dispatcher.Dependencies{
-		NATS: nc, Identities: map[string]mtls.Source{"default": mtls.Static(p.fleet.identity)}, Logger: p.logger,
+	identities, err := p.fleet.identities(p.successors)
+	if err != nil {
+		return err
+	}
+	d, err := dispatcher.New(ctx, dispatcher.Config{ID: "bench", Connections: mtls.Options{Addresses: addresses}, ProbeRate: p.probes}, dispatcher.Dependencies{
+		NATS: nc, Identities: identities, Logger: p.logger,
 		TracerProvider: tracers, MeterProvider: meters.MeterProvider(),
 	})
 	if err != nil {
 		return err
 	}
-	p.run(s)
-	p.run(d)
+	p.run(s.Run)
+	p.run(d.Run)
 	return wait(ctx, startTime, "the services are not ready", func() (bool, error) { return s.Ready() && d.Ready(), nil })
 }
 
@@ -190,10 +222,11 @@ func (p *pipeline) surround(ctx context.Context, name string, broker *embedded.S
 	return nc, t, nil
 }
 
-func (p *pipeline) run(s service) {
+// run starts what works until its context ends, and lets stop end it.
+func (p *pipeline) run(work func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	go func() { ended <- work(ctx) }()
 	p.stops = append(p.stops, func(context.Context) error { cancel(); return <-ended })
 }
 

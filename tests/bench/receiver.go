@@ -31,34 +31,35 @@ type fleet struct {
 	hosts     [receivers]string // host:port
 	servers   [receivers]*http.Server
 	http2     bool
-	buffers   sync.Pool
+	// once lets every answer end its connection, so that the next request needs a new one.
+	once    bool
+	buffers sync.Pool
 
-	requests, handshakes atomic.Int64
+	requests, handshakes, resumed atomic.Int64
+	// rotated counts the requests that came under another identity than the current one.
+	rotated atomic.Int64
 	// seen gets every request, with the number that its body carries.
 	seen atomic.Pointer[func(number int)]
 }
 
 // counts are totals since the start.
-type counts struct{ requests, handshakes int64 }
+type counts struct{ requests, handshakes, resumed, rotated int64 }
 
 func (f *fleet) count() counts {
-	return counts{requests: f.requests.Load(), handshakes: f.handshakes.Load()}
+	return counts{requests: f.requests.Load(), handshakes: f.handshakes.Load(), resumed: f.resumed.Load(), rotated: f.rotated.Load()}
 }
 
-func openFleet(http2 bool) (*fleet, error) {
-	f := &fleet{http2: http2}
+// openFleet starts the receivers: for deliveries, or for handshakes, once for every request.
+func openFleet(http2, once bool) (*fleet, error) {
+	f := &fleet{http2: http2, once: once}
 	f.buffers.New = func() any { return new(bytes.Buffer) }
 	f.watch(func(int) {})
 	var err error
 	if f.authority, err = authority.New("Handfast benchmark authority"); err != nil {
 		return nil, fmt.Errorf("make an authority: %w", err)
 	}
-	certificatePEM, keyPEM, err := f.authority.Client("spiffe://bench.handfast.test/dispatcher")
-	if err != nil {
-		return nil, fmt.Errorf("issue the client identity: %w", err)
-	}
-	if f.identity, err = mtls.NewIdentity("default", certificatePEM, keyPEM, time.Now()); err != nil {
-		return nil, fmt.Errorf("load the client identity: %w", err)
+	if f.identity, err = f.issue(current, currentPath); err != nil {
+		return nil, err
 	}
 	for i := range receivers {
 		if err := f.open(i); err != nil {
@@ -67,6 +68,36 @@ func openFleet(http2 bool) (*fleet, error) {
 		}
 	}
 	return f, nil
+}
+
+// currentPath is the path in the SPIFFE ID of the current identity.
+const currentPath = "/dispatcher"
+
+// issue makes a client identity.
+func (f *fleet) issue(name, path string) (*mtls.Identity, error) {
+	certificatePEM, keyPEM, err := f.authority.Client("spiffe://bench.handfast.test" + path)
+	if err != nil {
+		return nil, fmt.Errorf("issue client identity %s: %w", name, err)
+	}
+	identity, err := mtls.NewIdentity(name, certificatePEM, keyPEM, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("load client identity %s: %w", name, err)
+	}
+	return identity, nil
+}
+
+// identities are the current one and so many to rotate to.
+func (f *fleet) identities(successors int) (map[string]mtls.Source, error) {
+	all := map[string]mtls.Source{current: mtls.Static(f.identity)}
+	for n := range successors {
+		name := successor(n + 1)
+		identity, err := f.issue(name, currentPath+"/"+name)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = mtls.Static(identity)
+	}
+	return all, nil
 }
 
 func (f *fleet) open(i int) error {
@@ -92,7 +123,13 @@ func (f *fleet) open(i int) error {
 			Certificates: []tls.Certificate{certificate}, ClientCAs: f.roots(), ClientAuth: tls.RequireAndVerifyClientCert,
 			MinVersion: tls.VersionTLS13,
 			// It runs once for every handshake, resumed or not.
-			VerifyConnection: func(tls.ConnectionState) error { f.handshakes.Add(1); return nil },
+			VerifyConnection: func(cs tls.ConnectionState) error {
+				f.handshakes.Add(1)
+				if cs.DidResume {
+					f.resumed.Add(1)
+				}
+				return nil
+			},
 		},
 	}
 	go f.servers[i].ServeTLS(listener, "", "") //nolint:errcheck // it ends with close
@@ -118,6 +155,10 @@ func (f *fleet) watch(seen func(number int)) { f.seen.Store(&seen) }
 
 // ServeHTTP takes one delivery.
 func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodOptions { // a probe
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	body, ok := f.buffers.Get().(*bytes.Buffer)
 	if !ok {
 		body = new(bytes.Buffer)
@@ -134,8 +175,20 @@ func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.requests.Add(1)
+	if !underCurrent(r.TLS) {
+		f.rotated.Add(1)
+	}
+	if f.once {
+		w.Header().Set("Connection", "close")
+	}
 	(*f.seen.Load())(number)
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// underCurrent tells whether the client is the current identity and none that it is being rotated to.
+func underCurrent(cs *tls.ConnectionState) bool {
+	uris := cs.PeerCertificates[0].URIs // there is one: the listener demands it
+	return len(uris) == 1 && uris[0].Path == currentPath
 }
 
 var errNoNumber = errors.New("the body carries no number")

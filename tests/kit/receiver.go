@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/handfast/handfast/pkg/mtls/authority"
 )
 
 // Hit is one request that a receiver has seen.
@@ -21,6 +23,18 @@ type Hit struct {
 	Body   []byte
 	Client string // the caller's first URI or DNS name
 	Proto  string
+}
+
+// event names the event by its source and id.
+func (h Hit) event() string {
+	var e struct {
+		Source string `json:"source"`
+		ID     string `json:"id"`
+	}
+	if json.Unmarshal(h.Body, &e) != nil {
+		return ""
+	}
+	return e.Source + " " + e.ID
 }
 
 // Receiver is a webhook receiver behind mutual TLS.
@@ -53,6 +67,12 @@ func Answer(statuses ...int) http.HandlerFunc {
 // settings.
 func (w *World) Receiver(host string, handler http.Handler, options ...func(*tls.Config)) *Receiver {
 	w.T.Helper()
+	return w.receiver(host, handler, func(inner http.Handler) http.Handler { return inner }, options...)
+}
+
+// receiver is Receiver with something around all that is behind the handshake.
+func (w *World) receiver(host string, handler http.Handler, around func(http.Handler) http.Handler, options ...func(*tls.Config)) *Receiver {
+	w.T.Helper()
 	r := &Receiver{Host: host, Address: net.JoinHostPort(host, "443"), world: w}
 	config := w.ServerTLS(host)
 	for _, option := range options {
@@ -60,10 +80,9 @@ func (w *World) Receiver(host string, handler http.Handler, options ...func(*tls
 	}
 	r.server = &http.Server{
 		TLSConfig: config, ErrorLog: w.quietLog(), ReadHeaderTimeout: time.Minute,
-		Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) { r.serve(rw, req, handler) }),
+		Handler: around(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) { r.serve(rw, req, handler) })),
 	}
-	listener := w.Network.Listen(r.Address)
-	go r.server.ServeTLS(listener, "", "") //nolint:errcheck // it ends with the test
+	r.listen()
 	w.T.Cleanup(r.Close)
 	return r
 }
@@ -71,7 +90,13 @@ func (w *World) Receiver(host string, handler http.Handler, options ...func(*tls
 // ServerTLS is the configuration of a receiver as it should be: its own certificate, and ours required.
 func (w *World) ServerTLS(names ...string) *tls.Config {
 	w.T.Helper()
-	certificatePEM, keyPEM, err := w.ServerCA.Server(names...)
+	return w.ServerTLSUntil(time.Time{}, names...)
+}
+
+// ServerTLSUntil is ServerTLS with a certificate that ends at a time; zero stands for the authority's own choice.
+func (w *World) ServerTLSUntil(notAfter time.Time, names ...string) *tls.Config {
+	w.T.Helper()
+	certificatePEM, keyPEM, err := w.ServerCA.Issue(authority.Leaf{DNSNames: names, Server: true, NotAfter: notAfter})
 	require.NoError(w.T, err)
 	certificate, err := tls.X509KeyPair(certificatePEM, keyPEM)
 	require.NoError(w.T, err)
@@ -81,12 +106,7 @@ func (w *World) ServerTLS(names ...string) *tls.Config {
 }
 
 func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, next http.Handler) {
-	hit := Hit{At: time.Now(), Header: req.Header.Clone(), Proto: req.Proto}
-	if req.TLS != nil && len(req.TLS.PeerCertificates) > 0 {
-		if uris := req.TLS.PeerCertificates[0].URIs; len(uris) > 0 {
-			hit.Client = uris[0].String()
-		}
-	}
+	hit := Hit{At: time.Now(), Header: req.Header.Clone(), Client: clientName(req.TLS), Proto: req.Proto}
 	if req.Method == http.MethodOptions {
 		r.mu.Lock()
 		r.probes++
@@ -123,6 +143,24 @@ func (r *Receiver) Probes() int {
 func (r *Receiver) Close() {
 	r.world.Network.Close(r.Address)
 	_ = r.server.Close()
+}
+
+// Drop ends all connections; new ones are taken.
+func (r *Receiver) Drop() {
+	r.Close()
+	r.Reopen()
+}
+
+// Reopen starts a closed receiver again.
+func (r *Receiver) Reopen() {
+	r.server = &http.Server{
+		TLSConfig: r.server.TLSConfig, ErrorLog: r.server.ErrorLog, ReadHeaderTimeout: r.server.ReadHeaderTimeout, Handler: r.server.Handler,
+	}
+	r.listen()
+}
+
+func (r *Receiver) listen() {
+	go r.server.ServeTLS(r.world.Network.Listen(r.Address), "", "") //nolint:errcheck // it ends with the test
 }
 
 // Document is an endpoint document for this receiver; each change may alter it.

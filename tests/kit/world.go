@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,6 +77,9 @@ type World struct {
 	catalogue *stream.Catalogue
 	services  []*Service
 	count     int
+
+	// reconnected guards JS for whoever works beside the story.
+	reconnected sync.Mutex
 }
 
 // New starts a broker with an applied topology of four partitions, and mints the authorities.
@@ -157,9 +161,18 @@ func (w *World) StartBroker() {
 	w.Broker, err = embedded.Start(embedded.Options{Dir: w.dir})
 	require.NoError(w.T, err)
 	w.nc = w.connect("test", w.Broker.Option())
-	w.JS, err = jetstream.New(w.nc)
+	js, err := jetstream.New(w.nc)
 	require.NoError(w.T, err)
-	w.catalogue = nil
+	w.reconnected.Lock()
+	defer w.reconnected.Unlock()
+	w.JS, w.catalogue = js, nil
+}
+
+// stream is JS for goroutines beside the story, which alone restarts the broker.
+func (w *World) stream() jetstream.JetStream {
+	w.reconnected.Lock()
+	defer w.reconnected.Unlock()
+	return w.JS
 }
 
 // StopBroker ends it; its streams stay in the directory.
@@ -256,6 +269,15 @@ func (w *World) Stop() {
 		s.Stop()
 	}
 	w.services = nil
+}
+
+// Sleep switches everything off, lets time go by at no cost, and switches the broker on again.
+func (w *World) Sleep(d time.Duration) {
+	w.T.Helper()
+	w.Stop()
+	w.StopBroker()
+	w.Pass(d)
+	w.StartBroker()
 }
 
 // LogText is everything that the services have logged.

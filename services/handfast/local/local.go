@@ -20,6 +20,7 @@ import (
 	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/mtls/authority"
+	"github.com/handfast/handfast/pkg/seal"
 	"github.com/handfast/handfast/pkg/signature"
 	"github.com/handfast/handfast/pkg/stream"
 	"github.com/handfast/handfast/pkg/stream/embedded"
@@ -55,6 +56,7 @@ type Deployment struct {
 	JS       jetstream.JetStream
 
 	options    Options
+	identities seal.Vault
 	catalogue  *stream.Catalogue
 	keyring    *signer.Keyring
 	signer     *signer.Signer
@@ -87,7 +89,10 @@ func (d *Deployment) start(ctx context.Context) error {
 	if d.CA, err = openAuthority(d.options.Dir); err != nil {
 		return err
 	}
-	if d.Vault, err = openVault(d.options.Dir); err != nil {
+	if d.Vault.Current, err = openMasterKey(d.options.Dir, masterKeyFile); err != nil {
+		return err
+	}
+	if d.identities.Current, err = openMasterKey(d.options.Dir, IdentityKeyFile); err != nil {
 		return err
 	}
 	if err := d.startBroker(ctx); err != nil {
@@ -184,15 +189,9 @@ func (d *Deployment) startDispatcher(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("allowed addresses: %w", err)
 	}
-	certificateFile, keyFile, err := issueIdentity(d.options.Dir, d.CA)
-	if err != nil {
-		return err
-	}
-	identity, err := mtls.WatchFiles("default", certificateFile, keyFile, mtls.FileOptions{Logger: d.options.Logger})
-	if err != nil {
+	if err := d.storeIdentity(ctx); err != nil {
 		return fmt.Errorf("development identity: %w", err)
 	}
-	d.lifecycle.Run("identity", identity.Run)
 	t, err := d.Telemetry(ctx, "handfast-dispatcher")
 	if err != nil {
 		return err
@@ -203,7 +202,7 @@ func (d *Deployment) startDispatcher(ctx context.Context) error {
 	}
 	config := dispatcher.Config{ID: "local", Connections: mtls.Options{Addresses: addresses, UserAgent: "Handfast/" + d.options.Version}}
 	d.dispatcher, err = dispatcher.New(ctx, config, dispatcher.Dependencies{
-		NATS: nc, Identities: map[string]mtls.Source{"default": identity}, Logger: d.options.Logger,
+		NATS: nc, Vault: d.identities, Logger: d.options.Logger,
 		TracerProvider: t.TracerProvider(), MeterProvider: t.MeterProvider(),
 	})
 	if err != nil {
@@ -233,6 +232,9 @@ func (d *Deployment) Ready() error {
 	}
 	return nil
 }
+
+// Bundle is the roots of our own authorities, in PEM.
+func (d *Deployment) Bundle() []byte { return d.dispatcher.CA() }
 
 // Metrics serves what one service measures: "signer" or "dispatcher".
 func (d *Deployment) Metrics(service string) http.Handler {

@@ -10,22 +10,28 @@ import (
 	"time"
 
 	"github.com/handfast/handfast/pkg/mtls/authority"
-	"github.com/handfast/handfast/pkg/signature"
+	"github.com/handfast/handfast/pkg/seal"
 )
 
 // ClientName is the name under which a local dispatcher calls: the URI in its certificate.
 const ClientName = "spiffe://handfast.local/dispatcher"
 
-// identityLifetime is long for a leaf, because nothing renews it while development is paused; it is issued anew at every
-// start.
-const identityLifetime = 30 * 24 * time.Hour
+// Names of the files of development.
+const (
+	masterKeyFile = "master.key"
+	// IdentityKeyFile opens the stored identities.
+	IdentityKeyFile = "identity.key"
+)
+
+// serverLifetime is that of the certificates that the development authority issues to `handfast listen`.
+const serverLifetime = 30 * 24 * time.Hour
 
 func openAuthority(dir string) (*authority.Authority, error) {
 	name := filepath.Join(dir, "authority.pem")
 	text, err := os.ReadFile(name) //nolint:gosec // the operator's own directory
 	switch {
 	case err == nil:
-		ca, err := authority.Load(text, authority.WithLeafLifetime(identityLifetime))
+		ca, err := authority.Load(text, authority.WithLeafLifetime(serverLifetime))
 		if err != nil {
 			return nil, fmt.Errorf("development authority %s: %w", name, err)
 		}
@@ -33,7 +39,7 @@ func openAuthority(dir string) (*authority.Authority, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("read development authority: %w", err)
 	}
-	ca, err := authority.New("Handfast development authority", authority.WithLeafLifetime(identityLifetime))
+	ca, err := authority.New("Handfast development authority", authority.WithLeafLifetime(serverLifetime))
 	if err != nil {
 		return nil, fmt.Errorf("make development authority: %w", err)
 	}
@@ -44,32 +50,24 @@ func openAuthority(dir string) (*authority.Authority, error) {
 	return ca, writePrivate(name, text)
 }
 
-// issueIdentity writes the dispatcher's certificate and key as files, because files are where real ones come from.
-func issueIdentity(dir string, ca *authority.Authority) (certificateFile, keyFile string, err error) {
-	certificatePEM, keyPEM, err := ca.Client(ClientName)
-	if err != nil {
-		return "", "", fmt.Errorf("issue the development identity: %w", err)
-	}
-	certificateFile, keyFile = filepath.Join(dir, "identity.crt.pem"), filepath.Join(dir, "identity.key.pem")
-	return certificateFile, keyFile, errors.Join(writePrivate(keyFile, keyPEM), writePrivate(certificateFile, certificatePEM))
-}
-
-func openVault(dir string) (signature.Vault, error) {
-	name := filepath.Join(dir, "master.key")
+// openMasterKey reads a master key, and makes it at first. A key of the signer and one of the dispatcher are of the same
+// form, and not the same.
+func openMasterKey(dir, file string) (seal.MasterKey, error) {
+	name := filepath.Join(dir, file)
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		key, err := signature.GenerateMasterKey(rand.Reader)
+		key, err := seal.GenerateMasterKey(rand.Reader)
 		if err != nil {
-			return signature.Vault{}, fmt.Errorf("make the development master key: %w", err)
+			return seal.MasterKey{}, fmt.Errorf("make the development key %s: %w", name, err)
 		}
 		if err := writePrivate(name, []byte(key.Reveal()+"\n")); err != nil {
-			return signature.Vault{}, err
+			return seal.MasterKey{}, err
 		}
 	}
-	key, err := signature.LoadMasterKey(name)
+	key, err := seal.LoadMasterKey(name)
 	if err != nil {
-		return signature.Vault{}, fmt.Errorf("development master key: %w", err)
+		return seal.MasterKey{}, fmt.Errorf("development key %s: %w", name, err)
 	}
-	return signature.Vault{Current: key}, nil
+	return key, nil
 }
 
 // writePrivate replaces a file in one step, so that a crash leaves the old one or the new one.

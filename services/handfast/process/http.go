@@ -20,8 +20,10 @@ type Readiness func() error
 //	/readyz    200, or 503 with the reason in words
 //	/metrics   Prometheus text
 //
+// and what more the process has to show.
+//
 // It does no authentication: serve it on a private address.
-func Handler(ready Readiness, metrics http.Handler) http.Handler {
+func Handler(ready Readiness, metrics http.Handler, more ...Route) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -32,7 +34,16 @@ func Handler(ready Readiness, metrics http.Handler) http.Handler {
 		say(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", metrics)
+	for _, route := range more {
+		mux.Handle("GET "+route.Path, route.Handler)
+	}
 	return mux
+}
+
+// Route is one more thing that a process shows.
+type Route struct {
+	Path    string
+	Handler http.Handler
 }
 
 func say(w http.ResponseWriter, status int, text string) {

@@ -1,0 +1,106 @@
+package scenario
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/stream"
+	"github.com/handfast/handfast/tests/kit"
+)
+
+// TestAStormOfRefusals has two hundred receivers refuse us at the same time, each with ten deliveries, beside one that
+// works.
+func TestAStormOfRefusals(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		const refusing, each = 200, 10
+		w := kit.New(t)
+		door := kit.NewDoor(kit.ByAlert)
+		fast := w.Receiver("fast.example.com", slowly(5*time.Millisecond))
+		w.Apply(fast.Document("acme", "fast", types("fast")))
+		receivers := make([]*kit.Receiver, refusing)
+		for n := range receivers {
+			option := []func(d map[string]any){types("storm"), limits(8, "10s")}
+			receivers[n] = w.Guarded(fmt.Sprintf("r%d.example.com", n), door, kit.Answer(200))
+			w.Apply(receivers[n].Document("acme", fmt.Sprintf("storm-%d", n), option...))
+		}
+		w.Start()
+		w.StartDispatcher(w.Broker.Option())
+		w.Pass(time.Second)
+		traffic := w.Traffic(20*time.Millisecond, "acme", "fast")
+		for n := range each {
+			w.Publish("acme", "storm", fmt.Sprintf(`{"n":%d}`, n))
+			w.Pass(200 * time.Millisecond)
+		}
+		w.Pass(time.Hour - each*200*time.Millisecond - 30*time.Minute)
+		traffic.Stop()
+		w.Pass(30 * time.Minute)
+		most := 0
+		for n, r := range receivers {
+			dials := w.Network.Dials(r.Address)
+			most = max(most, dials)
+			require.Less(t, dials, 20, "receiver %d: a handshake for each of the first attempts at most, then at doubling waits", n)
+			require.Empty(t, r.Hits())
+		}
+		t.Logf("%d dials in an hour at most, with %d deliveries waiting", most, w.Count(stream.Backlog))
+		assert.Equal(t, refusing*each, w.Count(stream.Backlog))
+		assert.Zero(t, traffic.Arrived(fast))
+		slowest := time.Duration(0)
+		for _, got := range w.Receipts() {
+			if got.Endpoint == "fast" {
+				require.Equal(t, delivery.Delivered, got.Outcome)
+				slowest = max(slowest, got.At.Add(got.Duration).Sub(got.First))
+			}
+		}
+		assert.Less(t, slowest, 100*time.Millisecond, "nobody else is slowed")
+
+		door.Accept(kit.ClientName)
+		w.Pass(delivery.HoldInterval + time.Minute)
+		for n, r := range receivers {
+			require.Len(t, r.Hits(), each, "receiver %d", n)
+		}
+		assert.Zero(t, w.Count(stream.Backlog)+w.Count(stream.DeadLetters)+w.Count(stream.Retries))
+	})
+}
+
+// TestTwelveDaysGoOutByAge holds one endpoint for so long that the first events age out while the last are new, with
+// more of them than are looked at together.
+func TestTwelveDaysGoOutByAge(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		w.Signer.TendInterval, w.Dispatcher.TendInterval = time.Minute, time.Minute
+		door := kit.NewDoor(kit.ByAlert)
+		r := w.Guarded("hooks.example.com", door, kit.Answer(200))
+		w.Apply(r.Document("acme", "orders", limits(1, "10s")))
+		sent := 0
+		for d := range 13 { // a quarter of an hour each day: a virtual hour in which all is on costs a tenth of a second
+			w.Start()
+			w.Pass(10 * time.Second)
+			for range 40 {
+				w.Publish("acme", "com.acme.order", fmt.Sprintf(`{"n":%d}`, sent))
+				sent++
+			}
+			w.Pass(15 * time.Minute)
+			require.Equal(t, sent, w.Count(stream.Backlog), "day %d", d)
+			w.Sleep(day - 15*time.Minute - 10*time.Second)
+		}
+		door.Accept(kit.ClientName)
+		w.Start()
+		w.Pass(10 * time.Minute)
+		var came []int
+		for _, hit := range r.Hits() {
+			var e struct{ Data struct{ N int } }
+			require.NoError(t, json.Unmarshal(hit.Body, &e))
+			came = append(came, e.Data.N)
+		}
+		assert.Len(t, came, sent)
+		assert.True(t, slices.IsSorted(came), "the oldest first: %v", came)
+		assert.Zero(t, w.Count(stream.DeadLetters))
+	})
+}

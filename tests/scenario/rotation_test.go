@@ -1,0 +1,335 @@
+package scenario
+
+import (
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/rotation"
+	"github.com/handfast/handfast/pkg/stream"
+	"github.com/handfast/handfast/tests/kit"
+)
+
+const (
+	oldName = "spiffe://handfast.test/first"
+	newName = "spiffe://handfast.test/second"
+)
+
+func sayYes() *kit.Door { return kit.NewDoor(kit.ByAlert, oldName, newName) }
+
+// house is a receiver with its door and its endpoints.
+type house struct {
+	*kit.Receiver
+
+	door  *kit.Door
+	types []string
+}
+
+// street is everything that one rotation meets.
+type street struct {
+	*kit.World
+
+	houses map[string]*house
+	types  []string
+}
+
+func tls12(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }
+
+// http1 takes HTTP/2 out of what the receiver offers.
+func http1(c *tls.Config) {
+	own := c.Clone()
+	own.NextProtos = []string{"http/1.1"}
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return own, nil }
+}
+
+// newStreet stores both identities and gives every receiver so many endpoints. One receiver in three speaks HTTP/1.1
+// only, and one in three TLS 1.2.
+func newStreet(t *testing.T, endpoints int, doors map[string]*kit.Door) *street {
+	t.Helper()
+	s := &street{World: kit.New(t), houses: make(map[string]*house)}
+	s.World.Identity = nil
+	s.Dispatcher.LeaseTTL, s.Dispatcher.TendInterval = 10*time.Second, time.Minute
+	s.Import("default", oldName)
+	s.Import("default-2", newName)
+	for i, name := range slices.Sorted(maps.Keys(doors)) {
+		h := &house{door: doors[name]}
+		h.Receiver = s.Guarded(name+".example.com", h.door, slowly(5*time.Millisecond), []func(*tls.Config){http1, tls12, func(*tls.Config) {}}[i%3])
+		for n := range endpoints {
+			kind := fmt.Sprintf("com.acme.%s.%d", name, n)
+			s.Apply(h.Document("acme", fmt.Sprintf("%s-%d", name, n), types(kind)))
+			h.types = append(h.types, kind)
+		}
+		s.houses[name] = h
+		s.types = append(s.types, h.types...)
+	}
+	return s
+}
+
+func (s *street) receivers() (all []*kit.Receiver) {
+	for _, h := range s.houses {
+		all = append(all, h.Receiver)
+	}
+	return all
+}
+
+// noFailures fails the test for every attempt that did not deliver.
+func (s *street) noFailures() {
+	s.T.Helper()
+	for _, r := range s.Receipts() {
+		require.Equal(s.T, delivery.Delivered, r.Outcome, "%s: %s", r.Endpoint, r.Detail)
+	}
+}
+
+// untouched fails the test when a message came to a receiver that does not let its sender in.
+func (s *street) untouched() {
+	s.T.Helper()
+	for name, h := range s.houses {
+		assert.Zero(s.T, h.door.TurnedAway(oldName)+h.door.TurnedAway(newName), "messages that %s turned away", name)
+	}
+}
+
+// stage is how far a receiver's endpoints are, all of them alike.
+func (s *street) stage(name string) rotation.Status {
+	s.T.Helper()
+	var last rotation.Status
+	found := 0
+	for key, status := range s.Statuses("default") {
+		if strings.HasPrefix(key.Name, name+"-") {
+			if found > 0 {
+				require.Equal(s.T, last.Stage, status.Stage, "%s", key)
+			}
+			last = status
+			found++
+		}
+	}
+	require.Len(s.T, s.houses[name].types, found, "endpoints of %s with a status", name)
+	return last
+}
+
+// completed is when the last rotation ended.
+func (s *street) completed() time.Time {
+	s.T.Helper()
+	at := s.Assignment("default")
+	require.Nil(s.T, at.Rotation)
+	require.NotEmpty(s.T, at.History)
+	require.Equal(s.T, rotation.Completed, at.History[len(at.History)-1].How)
+	return at.History[len(at.History)-1].EndedAt
+}
+
+// TestRotation moves forty endpoints under traffic to the next identity, which some receivers refuse, each in its own
+// way, until their operators have come round.
+func TestRotation(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		refusing := map[string]kit.Refusal{"alert": kit.ByAlert, "forbid": kit.ByForbidding, "page": kit.ByPage}
+		doors := map[string]*kit.Door{"yes-1": sayYes(), "yes-2": sayYes(), "yes-3": sayYes(), "late": sayYes(), "down": sayYes()}
+		for name, way := range refusing {
+			doors[name] = kit.NewDoor(way, oldName)
+		}
+		s := newStreet(t, 5, doors)
+		down := s.houses["down"]
+		down.Close() // before anything is sent to it: its deliveries would fail without any rotation
+		s.StartSigner(s.Broker.Option())
+		for range 3 {
+			s.StartDispatcher(s.Broker.Option())
+		}
+		s.Pass(2 * time.Second)
+		var reachable []string
+		for name, h := range s.houses {
+			if name != "down" {
+				reachable = append(reachable, h.types...)
+			}
+		}
+		traffic := s.Traffic(50*time.Millisecond, "acme", reachable...)
+		s.Pass(5 * time.Second)
+		s.Rotate("default", "default-2")
+		s.Pass(time.Minute)
+
+		assert.Equal(t, map[rotation.Stage]int{rotation.Accepted: 20, rotation.Refused: 15, rotation.Unreachable: 5}, s.Stages("default"))
+		for name, words := range map[string]string{"alert": "refuses the certificate", "forbid": "403", "page": "400"} {
+			status := s.stage(name)
+			assert.Equal(t, rotation.Refused, status.Stage, name)
+			assert.Contains(t, status.Reason, words)
+			assert.NotEmpty(t, status.Advice)
+			assert.NotZero(t, status.NextProbe)
+		}
+		assert.Equal(t, rotation.Unreachable, s.stage("down").Stage)
+		half := time.Now()
+		s.Pass(10 * time.Second)
+		for name, h := range s.houses {
+			switch {
+			case name == "down":
+			case refusing[name] != 0:
+				assert.Equal(t, []string{oldName}, keys(h.NamesSince(time.Time{})), "%s stays on the current identity", name)
+			default:
+				assert.Equal(t, []string{newName}, keys(h.NamesSince(half)), "%s has cut over", name)
+			}
+		}
+		for name := range refusing {
+			s.houses[name].door.Accept(oldName, newName)
+		}
+		down.Reopen()
+		fast := traffic
+		fast.Stop()
+		slow := s.Traffic(5*time.Second, "acme", s.types...)
+		s.Pass(10 * time.Minute) // the waits of the next probes
+		ended := s.completed()
+		assert.Equal(t, "default-2", s.Assignment("default").Uses)
+		for _, h := range s.houses {
+			h.door.Accept(newName) // whoever still came under the old one would be turned away
+		}
+		s.Pass(10 * time.Second)
+		assert.Greater(t, fast.Stop()+slow.Stop(), 1000)
+		s.Pass(10 * time.Second)
+		assert.Zero(t, fast.Arrived(s.receivers()...)+slow.Arrived(s.receivers()...), "nothing came twice")
+		for name, h := range s.houses {
+			assert.Zero(t, h.NamesSince(ended)[oldName], "%s: the old identity after completion", name)
+		}
+		s.noFailures()
+		s.untouched()
+		assert.Zero(t, s.Count(stream.DeadLetters)+s.Count(stream.Retries)+s.Count(stream.Backlog)+s.Count(stream.Deliveries))
+	})
+}
+
+func keys(count map[string]int) []string { return slices.Sorted(maps.Keys(count)) }
+
+// TestRotationThroughRestarts kills, stops and restarts what carries a rotation, pauses it, and takes a second one back.
+func TestRotationThroughRestarts(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		s := newStreet(t, 6, map[string]*kit.Door{"yes-1": sayYes(), "yes-2": sayYes(), "yes-3": sayYes()})
+		s.Dispatcher.ProbeRate = 2 // exchanges a second and dispatcher; an endpoint takes two
+		s.StartSigner(s.Broker.Option())
+		first, second := s.StartDispatcher(s.Broker.Option()), s.StartDispatcher(s.Broker.Option())
+		s.Pass(2 * time.Second)
+		traffic := s.Traffic(100*time.Millisecond, "acme", s.types...)
+		s.Rotate("default", "default-2")
+		s.Pass(5 * time.Second)
+		first.Kill()
+		s.StartDispatcher(s.Broker.Option())
+		s.Pass(3 * time.Second)
+		s.Turn("default", rotation.Pause)
+		s.Pass(time.Second) // what was being probed
+		some := s.Stages("default")[rotation.Accepted]
+		assert.Positive(t, some)
+		assert.Less(t, some, 18, "it is under way")
+		s.Stop()
+		s.StopBroker()
+		s.StartBroker()
+		s.Start()
+		third := s.StartDispatcher(s.Broker.Option())
+		s.Pass(time.Minute)
+		assert.Equal(t, map[rotation.Stage]int{rotation.Accepted: some}, s.Stages("default"), "nobody is probed during a pause")
+		assert.Equal(t, map[string]bool{oldName: true, newName: true}, s.seenSince(time.Now().Add(-30*time.Second)), "each stays where it is")
+
+		s.Turn("default", rotation.Resume)
+		s.Pass(5 * time.Second)
+		third.Stop()
+		s.StartDispatcher(s.Broker.Option())
+		s.Pass(90 * time.Second)
+		assert.Equal(t, map[string]bool{newName: true}, s.seenSince(s.completed()))
+		traffic.Stop()
+		s.Pass(2 * time.Minute) // what the killed one held comes again after AckWait
+		assert.LessOrEqual(t, traffic.Arrived(s.receivers()...), 3, "only what was under way at the kill")
+		s.noFailures()
+		s.untouched()
+		second.Stop()
+	})
+}
+
+// TestRollback takes a rotation back in the middle.
+func TestRollback(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		s := newStreet(t, 10, map[string]*kit.Door{"yes": sayYes(), "no": kit.NewDoor(kit.ByAlert, oldName)})
+		s.StartSigner(s.Broker.Option())
+		for range 3 {
+			s.StartDispatcher(s.Broker.Option())
+		}
+		s.Pass(2 * time.Second)
+		traffic := s.Traffic(50*time.Millisecond, "acme", s.types...)
+		s.Rotate("default", "default-2")
+		s.Pass(20 * time.Second)
+		assert.Equal(t, map[string]bool{oldName: true, newName: true}, s.seenSince(time.Now().Add(-5*time.Second)))
+		s.Turn("default", rotation.Rollback)
+		s.Pass(time.Second)
+		back := time.Now()
+		s.Pass(10 * time.Second)
+		at := s.Assignment("default")
+		require.Nil(t, at.Rotation)
+		assert.Equal(t, rotation.RolledBack, at.History[0].How)
+		assert.Equal(t, "default", at.Uses)
+		assert.Equal(t, map[string]bool{oldName: true}, s.seenSince(back))
+		s.houses["no"].door.Accept(oldName, newName)
+		s.Rotate("default", "default-2") // and forward again
+		s.Pass(30 * time.Second)
+		assert.Equal(t, map[string]bool{newName: true}, s.seenSince(s.completed()))
+		traffic.Stop()
+		s.Pass(5 * time.Second)
+		assert.Zero(t, traffic.Arrived(s.receivers()...))
+		s.noFailures()
+		s.untouched()
+	})
+}
+
+func (s *street) seenSince(at time.Time) map[string]bool {
+	seen := make(map[string]bool)
+	for _, h := range s.houses {
+		for name := range h.NamesSince(at) {
+			seen[name] = true
+		}
+	}
+	return seen
+}
+
+// TestAFallLosesNothing has receivers that accept the probe and then refuse messages under the next identity.
+func TestAFallLosesNothing(t *testing.T) {
+	cases := map[string]struct {
+		way   kit.Refusal
+		first []string
+	}{
+		"a page for messages only":        {kit.ByPageToPosts, []string{oldName}},
+		"403 for messages only":           {kit.ByForbiddingPosts, []string{oldName}},
+		"an alert, after second thoughts": {kit.ByAlert, []string{oldName, newName}},
+		"a page, after second thoughts":   {kit.ByPage, []string{oldName, newName}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			kit.Bubble(t, func(t *testing.T) {
+				s := newStreet(t, 2, map[string]*kit.Door{"hooks": kit.NewDoor(c.way, c.first...)})
+				s.Start()
+				s.StartDispatcher(s.Broker.Option())
+				s.Pass(time.Second)
+				s.Rotate("default", "default-2")
+				s.Pass(5 * time.Second)
+				h := s.houses["hooks"]
+				require.Equal(t, rotation.Accepted, s.stage("hooks").Stage, "the probe goes well")
+				h.door.Accept(oldName)
+				h.Drop()
+				traffic := s.Traffic(100*time.Millisecond, "acme", s.types...)
+				s.Pass(4 * time.Second)
+				traffic.Stop()
+				s.Pass(30 * time.Second)
+				traffic.Arrived(h.Receiver)
+				assert.Equal(t, []string{oldName}, keys(h.Names()))
+				status := s.stage("hooks")
+				assert.Equal(t, rotation.Refused, status.Stage)
+				assert.Equal(t, 1, status.Falls)
+				refused := 0
+				for _, outcome := range s.Outcomes() {
+					if outcome != delivery.Delivered {
+						refused++
+						assert.Equal(t, delivery.ClientCertificateRefused, outcome)
+					}
+				}
+				assert.LessOrEqual(t, refused, 4, "the attempts that have shown it")
+				assert.Zero(t, s.Count(stream.DeadLetters)+s.Count(stream.Retries)+s.Count(stream.Backlog))
+			})
+		})
+	}
+}
