@@ -88,7 +88,7 @@ func drawing() map[string][]string {
 		"tests/kit":         {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/conformance": {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/scenario":    {"schemas", "pkg/...", "services/...", "tests/..."},
-		"tests/receiver":   {"schemas", "pkg/...", "services/...", "tests/..."},
+		"tests/receiver":    {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/story":       {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/system":      {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/bench":       {"schemas", "pkg/...", "services/...", "tests/..."},

@@ -252,7 +252,7 @@ func unlisted(p *Proof) string {
 // answers 400 with a page, or its own 495 and 496; 421 is what several servers say when the certificate does not fit.
 // It returns nil for any other answer.
 func RefusedByPage(t Target, r *Response) *Failure {
-	f := &Failure{Kind: ClientCertificateRefused, Basis: Said, Proof: r.Proof, Handshake: r.Handshake, Reused: r.Reused, BodySent: r.BodySent}
+	f := &Failure{Kind: ClientCertificateRefused, Basis: Said, Proof: r.Proof, Handshake: r.Handshake, Reused: r.Reused, BodySent: r.BodySent, Status: r.Status}
 	switch {
 	case r.Status == http.StatusBadRequest && mentionsCertificate(r.Body):
 		f.Detail = fmt.Sprintf("%s answered HTTP 400 with a page that says that our certificate %s was missing or not accepted", t.Authority, r.Proof.identity())

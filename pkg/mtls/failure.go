@@ -79,6 +79,8 @@ const (
 type Failure struct { //nolint:errname // exported: a new name would break callers
 	Kind  Kind
 	Basis Basis
+	// Status is the HTTP status, where an answer refused our certificate; 0 elsewhere.
+	Status int
 	// Detail says what happened, and with whom.
 	Detail string
 	// Advice says what to do and who must do it.

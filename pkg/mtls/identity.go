@@ -33,7 +33,9 @@ type Identity struct {
 
 	// A pointer, because fmt follows no pointer inside a struct: not even a
 	// printed copy of an Identity, which has no methods, reaches the key.
-	certificate *tls.Certificate
+	// certificate gives the pair. It is a function because package fmt, given a verb that does not fit, prints what
+	// pointers in a copied struct lead to, and here that is a private key.
+	certificate func() *tls.Certificate
 }
 
 // NewIdentity reads a certificate chain and its private key from PEM and checks
@@ -83,7 +85,7 @@ func newIdentity(name string, certificatePEM []byte, key crypto.Signer, keyProbl
 		fingerprint: hex.EncodeToString(leaf[:]),
 		generation:  hex.EncodeToString(generation.Sum(nil)),
 		issuers:     issuers,
-		certificate: pair,
+		certificate: func() *tls.Certificate { return pair },
 	}, nil
 }
 
@@ -94,13 +96,13 @@ func (i *Identity) Name() string { return i.name }
 // tls.Config.GetClientCertificate. The slice of certificates is the caller's
 // own; the bytes inside are shared and must not be written to.
 func (i *Identity) Certificate() tls.Certificate {
-	c := *i.certificate
+	c := *i.certificate()
 	c.Certificate = slices.Clone(c.Certificate)
 	return c
 }
 
 // Leaf is the parsed client certificate. It is shared: read it only.
-func (i *Identity) Leaf() *x509.Certificate { return i.certificate.Leaf }
+func (i *Identity) Leaf() *x509.Certificate { return i.certificate().Leaf }
 
 // Fingerprint is the SHA-256 of the leaf's DER in lower-case hex: the name by
 // which a receiver's operator finds this certificate.
@@ -123,12 +125,12 @@ func (i *Identity) Accepts(info *tls.CertificateRequestInfo) error {
 	if len(info.AcceptableCAs) > 0 && !i.issuedByOneOf(info.AcceptableCAs) {
 		return &NotAcceptedError{
 			Identity:      i.name,
-			Issuer:        i.certificate.Leaf.Issuer.String(),
+			Issuer:        i.certificate().Leaf.Issuer.String(),
 			AcceptableCAs: distinguishedNames(info.AcceptableCAs),
 		}
 	}
-	if err := info.SupportsCertificate(i.certificate); err != nil {
-		return &NotAcceptedError{Identity: i.name, Issuer: i.certificate.Leaf.Issuer.String(), Err: err}
+	if err := info.SupportsCertificate(i.certificate()); err != nil {
+		return &NotAcceptedError{Identity: i.name, Issuer: i.certificate().Leaf.Issuer.String(), Err: err}
 	}
 	return nil
 }
@@ -143,7 +145,7 @@ func (i *Identity) issuedByOneOf(names [][]byte) bool {
 // its certificate has expired or is not valid yet. The error is an
 // [*IdentityError].
 func (i *Identity) CheckTime(now time.Time) error {
-	leaf := i.certificate.Leaf
+	leaf := i.certificate().Leaf
 	if !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) {
 		return nil
 	}
@@ -156,7 +158,7 @@ func (i *Identity) String() string {
 		return "identity (none)"
 	}
 	return fmt.Sprintf("identity %q (%s, SHA-256 %s, valid until %s)",
-		i.name, certificateLabel(i.certificate.Leaf), i.fingerprint, utc(i.certificate.Leaf.NotAfter))
+		i.name, certificateLabel(i.certificate().Leaf), i.fingerprint, utc(i.certificate().Leaf.NotAfter))
 }
 
 // Format prints String for every verb, %#v included.
@@ -169,9 +171,9 @@ func (i *Identity) LogValue() slog.Value {
 	}
 	return slog.GroupValue(
 		slog.String("name", i.name),
-		slog.String("subject", i.certificate.Leaf.Subject.String()),
+		slog.String("subject", i.certificate().Leaf.Subject.String()),
 		slog.String("fingerprint", i.fingerprint),
-		slog.Time("not_after", i.certificate.Leaf.NotAfter),
+		slog.Time("not_after", i.certificate().Leaf.NotAfter),
 	)
 }
 
@@ -184,8 +186,8 @@ func (i *Identity) MarshalJSON() ([]byte, error) {
 		NotAfter    time.Time `json:"not_after"`
 	}{Name: i.name, Fingerprint: i.fingerprint}
 	if i.certificate != nil {
-		shown.Subject = i.certificate.Leaf.Subject.String()
-		shown.NotAfter = i.certificate.Leaf.NotAfter.UTC()
+		shown.Subject = i.certificate().Leaf.Subject.String()
+		shown.NotAfter = i.certificate().Leaf.NotAfter.UTC()
 	}
 	return json.Marshal(shown)
 }

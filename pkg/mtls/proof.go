@@ -72,7 +72,7 @@ type Party struct {
 	Issuer  string `json:"issuer"`
 	// Names holds the subject alternative names.
 	Names     []string  `json:"names,omitempty"`
-	NotBefore time.Time `json:"not_before"`
+	NotBefore time.Time `json:"not_before,omitzero"`
 	NotAfter  time.Time `json:"not_after"`
 	// Fingerprints holds the hex SHA-256 of each certificate of the chain, leaf first.
 	Fingerprints []string `json:"fingerprints"`

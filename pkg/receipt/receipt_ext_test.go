@@ -26,7 +26,7 @@ func sample() receipt.Receipt {
 	next := at.Add(5 * time.Second)
 	party := func(name string) *mtls.Party {
 		return &mtls.Party{
-			Subject: "CN=" + name, Issuer: "CN=Test authority", Names: []string{name}, NotAfter: at.Add(time.Hour),
+			Subject: "CN=" + name, Issuer: "CN=Test authority", Names: []string{name}, NotBefore: at.Add(-time.Hour), NotAfter: at.Add(time.Hour),
 			Fingerprints: []string{strings.Repeat("0a", 32), strings.Repeat("ff", 32)},
 		}
 	}
@@ -38,7 +38,7 @@ func sample() receipt.Receipt {
 		Proof: &mtls.Proof{
 			At: at, Authority: "hooks.example.com:443", Remote: "[2001:db8::1]:443", ServerName: "hooks.example.com", Version: "TLS 1.3",
 			Cipher: "TLS_AES_128_GCM_SHA256", Curve: "X25519", ALPN: "h2", Resumed: true, Server: party("hooks.example.com"), Requested: true,
-			Client: party("spiffe://acme.example/dispatcher"), AcceptableCAs: []string{"CN=Acme"}, AcceptableCount: 1, Unlisted: "it is not on the list",
+			Client: party("spiffe://acme.example/dispatcher"), AcceptableCAs: []string{"CN=Acme"}, AcceptableCount: 1, Unlisted: "it is not on the list", Revocation: "good (crl)",
 			Connect: time.Millisecond, Handshake: time.Millisecond,
 		},
 		Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Dispatcher: "dispatcher-1",

@@ -2,7 +2,7 @@
 // Handfast, or from any sender of Standard Webhooks over mutual TLS. Its handler
 // runs for a request only when both proofs hold:
 //
-//	request ──▶ who is it?          verified client certificate, SAN on the list ── no ──▶ 403
+//	request ──▶ who is it?          verified client certificate, SAN on the list ── no ──▶ 495
 //	        ──▶ how big is it?      body within the bound ───────────────────────── no ──▶ 413
 //	        ──▶ is it what they     one signature by a known key over exactly
 //	            sent, and now?      these bytes, timestamp within the tolerance ─── no ──▶ 401

@@ -32,6 +32,11 @@ func New(opts Options) (func(http.Handler) http.Handler, error) {
 	}, nil
 }
 
+// StatusClient is the answer to a client whose certificate is missing or carries no name on the list: nginx's status for
+// an SSL certificate error. Senders that know it, Handfast among them, hold the message until that is mended; 403 would
+// tell them that the message itself is unwanted, and they would give it up.
+const StatusClient = 495
+
 type guard struct {
 	Options
 
@@ -49,10 +54,14 @@ func (g guard) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	ctx, span := g.tracer.Start(ctx, "receive", trace.WithSpanKind(trace.SpanKindServer))
 	defer span.End()
 	if err != nil {
-		refuse(w, span, http.StatusForbidden, fmt.Errorf("%w: %w", ErrClient, err))
+		refuse(w, span, StatusClient, fmt.Errorf("%w: %w", ErrClient, err))
 		return
 	}
 	span.SetAttributes(attribute.String("handfast.client.san", client))
+	if r.Method == http.MethodOptions {
+		welcome(w, span, r)
+		return
+	}
 
 	body, status, err := g.read(w, r)
 	if err != nil {

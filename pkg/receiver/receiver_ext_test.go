@@ -134,7 +134,7 @@ func TestRefusesClients(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, words := r.do(client, r.request("{}"))
-			assert.Equal(t, http.StatusForbidden, status)
+			assert.Equal(t, receiver.StatusClient, status)
 			assert.Contains(t, words, receiver.ErrClient.Error())
 		})
 	}
@@ -146,7 +146,7 @@ func TestRefusesClients(t *testing.T) {
 func TestRefusesUnverifiedChains(t *testing.T) {
 	r := newRig(t, tls.RequireAnyClientCert, nil)
 	status, words := r.do(r.client, r.request("{}"))
-	assert.Equal(t, http.StatusForbidden, status)
+	assert.Equal(t, receiver.StatusClient, status)
 	assert.Contains(t, words, "no verified client certificate")
 	assert.Empty(t, r.seen)
 }
@@ -158,7 +158,7 @@ func TestRefusesPlainHTTP(t *testing.T) {
 	require.NoError(t, err)
 	recorder := httptest.NewRecorder()
 	guard(http.NotFoundHandler()).ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/", http.NoBody))
-	assert.Equal(t, http.StatusForbidden, recorder.Code)
+	assert.Equal(t, receiver.StatusClient, recorder.Code)
 	assert.Contains(t, recorder.Body.String(), "did not come over TLS")
 }
 
@@ -172,7 +172,7 @@ func TestRefusesExpiredOnOpenConnection(t *testing.T) {
 	for _, later := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
 		now = time.Now().Add(later)
 		status, words := r.do(r.client, r.request("{}"))
-		assert.Equal(t, http.StatusForbidden, status)
+		assert.Equal(t, receiver.StatusClient, status)
 		assert.Contains(t, words, "not valid at this time")
 	}
 }
@@ -247,7 +247,7 @@ func TestSpan(t *testing.T) {
 	assert.Contains(t, spans[0].Attributes, attribute.String("handfast.client.san", sender))
 	assert.Equal(t, codes.Error, spans[1].Status.Code)
 	assert.Contains(t, spans[1].Attributes, attribute.Int("http.response.status_code", 401))
-	assert.Contains(t, spans[2].Attributes, attribute.Int("http.response.status_code", 403))
+	assert.Contains(t, spans[2].Attributes, attribute.Int("http.response.status_code", 495))
 }
 
 func TestFromContextWithoutMiddleware(t *testing.T) {

@@ -35,10 +35,49 @@ const (
 	maxStrikes  = 16_384
 )
 
-// strikes counts, per endpoint, the failures in a row that may have been a mishap of one connection.
+// strikes counts, per endpoint, the failures in a row that may have been a mishap of one connection, and the holds that
+// followed soon after a release: a receiver may accept every handshake and still refuse every message.
 type strikes struct {
-	mu    sync.Mutex
-	count map[endpoint.Key]int
+	mu       sync.Mutex
+	count    map[endpoint.Key]int
+	releases map[endpoint.Key]release
+}
+
+type release struct {
+	at       time.Time
+	relapses int
+}
+
+// relapseTime is how long after its release an endpoint that must be held again counts as not healed.
+const relapseTime = 2 * lastProbe
+
+// released notes that an endpoint's deliveries go again.
+func (s *strikes) released(key endpoint.Key, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.releases == nil || len(s.releases) >= maxStrikes {
+		s.releases = make(map[endpoint.Key]release)
+	}
+	r := s.releases[key]
+	r.at = now
+	s.releases[key] = r
+}
+
+// patience is how long to wait before the first probe of a hold: longer with each relapse.
+func (s *strikes) patience(key endpoint.Key, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, known := s.releases[key]
+	if !known {
+		return firstProbe
+	}
+	if now.Sub(r.at) > relapseTime {
+		delete(s.releases, key)
+		return firstProbe
+	}
+	r.relapses++
+	s.releases[key] = r
+	return min(lastProbe, firstProbe<<min(r.relapses, 16))
 }
 
 // out reports whether the verdict says enough about the endpoint, and not about one connection only.
@@ -99,7 +138,7 @@ func (d *Dispatcher) watchHold(r *result) {
 	case d.strikes.out(key, r.verdict):
 		r.hold = &endpoint.Held{
 			Since: r.began.UTC(), Outcome: r.verdict.Outcome.String(), Detail: r.verdict.Detail, Advice: r.verdict.Advice,
-			Next: time.Now().Add(firstProbe).UTC(),
+			Next: time.Now().Add(d.strikes.patience(key, time.Now())).UTC(),
 		}
 		d.endpoints.SetStatus(key, endpoint.Status{Held: r.hold})
 		d.wakeHealing()
@@ -125,6 +164,7 @@ func (d *Dispatcher) settleHold(ctx context.Context, r *result) error {
 func (d *Dispatcher) letGo(ctx context.Context, key endpoint.Key, why string) {
 	d.endpoints.SetStatus(key, endpoint.Status{})
 	d.strikes.clear(key)
+	d.strikes.released(key, time.Now())
 	if err := d.catalogue.Release(ctx, key); err != nil {
 		d.logger.WarnContext(ctx, "endpoint could not be released; trying again", slog.String("endpoint", key.String()), slog.Any("error", err))
 		return

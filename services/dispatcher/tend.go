@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -34,8 +35,11 @@ func (d *Dispatcher) prepare(ctx context.Context, deps Dependencies) error {
 		files: deps.Identities, book: identity.NewBook(deps.Vault, identity.BookOptions{Logger: d.logger, Changed: func(string) { d.wakeHealing() }}),
 		board: rotation.NewBoard(&d.roster), bucket: bucket, logger: d.logger,
 	}
-	d.catalogue.Changed = func(endpoint.Key, uint64) {
+	d.catalogue.Changed = func(key endpoint.Key, _ uint64) {
 		d.presenting.board.EndpointsChanged()
+		if to, ok := d.endpoints.Get(key); !ok || to.Disabled() {
+			d.alerts.Forget(key)
+		}
 		d.wakeHealing()
 	}
 	d.renewer = identity.NewRenewer(d.presenting.book, records{bucket}, deps.Vault, identity.RenewerOptions{Logger: d.logger, Interval: d.config.TendInterval})
@@ -149,7 +153,24 @@ func (d *Dispatcher) tellRotation(name string) error {
 		news.Detail, news.Advice = "no endpoint more has accepted "+r.To+" for a day", "See `handfast rotate status "+name+"`: it lists each endpoint with the reason"
 		return d.alerts.Rotated(news) //nolint:wrapcheck // says what already
 	}
-	return nil
+	return d.tellEnd(name)
+}
+
+// tellEnd tells how the last rotation of an identity has ended.
+func (d *Dispatcher) tellEnd(name string) error {
+	assignment, _, err := d.presenting.board.Assignment(name)
+	if err != nil || len(assignment.History) == 0 {
+		return err //nolint:wrapcheck // says what already
+	}
+	last := assignment.History[len(assignment.History)-1]
+	news := alert.Rotation{
+		Identity: name, ID: last.To + "." + strconv.FormatInt(last.EndedAt.Unix(), 10), From: last.From, To: last.To,
+		Stage: alert.Completed, Since: last.EndedAt, Detail: "every endpoint of " + name + " is presented " + last.To,
+	}
+	if last.How == rotation.RolledBack {
+		news.Stage, news.Detail = alert.RolledBack, "every endpoint of "+name+" is presented "+last.From+" as before"
+	}
+	return d.alerts.Rotated(news) //nolint:wrapcheck // says what already
 }
 
 // tell shows the desk what an attempt has come to.

@@ -55,7 +55,6 @@ func (r *result) fill(target mtls.Target, response *mtls.Response, err error) {
 		r.proof, r.handshake, r.reused = response.Proof, response.Handshake, response.Reused
 		if refused := mtls.RefusedByPage(target, response); refused != nil {
 			r.failed(refused)
-			r.verdict.Status = response.Status
 			return
 		}
 		r.verdict = answer(target.Authority, response, time.Now())
@@ -69,7 +68,7 @@ func (r *result) goneSince() *endpoint.Disabled {
 
 func (r *result) failed(f *mtls.Failure) {
 	r.proof, r.handshake, r.reused = f.Proof, f.Handshake, f.Reused
-	r.verdict = delivery.Verdict{Outcome: outcomeOf(f.Kind), Origin: originOf(f.Basis), Detail: f.Detail, Advice: f.Advice}
+	r.verdict = delivery.Verdict{Outcome: outcomeOf(f.Kind), Origin: originOf(f.Basis), Status: f.Status, Detail: f.Detail, Advice: f.Advice}
 }
 
 // outcomeOf is the bridge between what mtls finds and what a delivery ends in.

@@ -56,7 +56,7 @@ func TestKindsAndOutcomesHaveOneName(t *testing.T) {
 
 func TestADispatcherSaysWhatItLacks(t *testing.T) {
 	err := check(Config{ID: "no spaces"}, Dependencies{})
-	for _, word := range []string{`id "no spaces"`, "NATS", "Identities", "Logger", "TracerProvider", "MeterProvider"} {
+	for _, word := range []string{`id "no spaces"`, "NATS", "Logger", "TracerProvider", "MeterProvider"} {
 		assert.ErrorContains(t, err, word)
 	}
 }

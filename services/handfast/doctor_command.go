@@ -80,13 +80,8 @@ func (c *doctorCommand) Problems() []error {
 	if c.Timeout <= 0 {
 		all = append(all, fmt.Errorf("--timeout: %s leaves no time", c.Timeout))
 	}
-	var problems []error
-	if c.flags.Current, problems = c.Identity.load("identity"); len(problems) > 0 {
-		all = append(all, problems...)
-	}
-	if c.flags.Next, problems = c.Next.load("next"); len(problems) > 0 {
-		all = append(all, problems...)
-	}
+	all = append(all, c.Identity.load("identity", &c.flags.Current)...)
+	all = append(all, c.Next.load("next", &c.flags.Next)...)
 	c.flags.ServerName = c.ServerName
 	if c.Roots != "" {
 		roots, err := readCertificates(c.Roots)

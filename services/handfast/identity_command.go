@@ -33,7 +33,8 @@ type identityCommand struct {
 
 // identityKeyFlags say which master key seals and opens identities.
 type identityKeyFlags struct {
-	IdentityKeyFile string `env:"HANDFAST_IDENTITY_KEY_FILE" help:"File with the master key that the dispatchers use for stored identities; without it, ./.handfast/identity.key of 'handfast dev' when it exists." placeholder:"FILE"`
+	IdentityKeyFile         string   `env:"HANDFAST_IDENTITY_KEY_FILE" help:"File with the master key that the dispatchers use for stored identities; without it, ./.handfast/identity.key of 'handfast dev' when it exists." placeholder:"FILE"`
+	PreviousIdentityKeyFile []string `env:"HANDFAST_PREVIOUS_IDENTITY_KEY_FILE" help:"File with a master key that was in use before, and still opens; repeat it for several." placeholder:"FILE"`
 }
 
 // file is the one that was named, or that of development; empty when there is neither.
@@ -54,11 +55,23 @@ func (f identityKeyFlags) vault() (seal.Vault, error) {
 	if name == "" {
 		return seal.Vault{}, errors.New("--identity-key-file: is needed: the file with the master key that the dispatchers use, 32 bytes in hex or base64; `openssl rand -hex 32` makes one, for them and for you")
 	}
-	key, err := seal.LoadMasterKey(name)
-	if err != nil {
-		return seal.Vault{}, fmt.Errorf("--identity-key-file: %w", err)
+	var vault seal.Vault
+	var problems []error
+	load := func(flag, name string) seal.MasterKey {
+		key, err := seal.LoadMasterKey(name)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("--%s: %w", flag, err))
+		}
+		return key
 	}
-	return seal.Vault{Current: key}, nil
+	vault.Current = load("identity-key-file", name)
+	for _, previous := range f.PreviousIdentityKeyFile {
+		vault.Previous = append(vault.Previous, load("previous-identity-key-file", previous))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return seal.Vault{}, err
+	}
+	return vault, nil
 }
 
 // problems says what is wrong with the key.

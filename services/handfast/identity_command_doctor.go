@@ -60,10 +60,10 @@ func (f *identityFiles) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// load reads the files. What is wrong inside them is for the report.
-func (f identityFiles) load(flag string) (doctor.Identity, []error) {
+// load reads the files, if there are any. What is wrong inside them is for the report.
+func (f identityFiles) load(flag string, into *doctor.Identity) []error {
 	if f.name == "" || f.isStored() {
-		return doctor.Identity{}, nil
+		return nil // what is stored has been opened before, or will be
 	}
 	certificate, badCertificate := read(f.certificate, maxPEM)
 	key, badKey := read(f.key, maxPEM)
@@ -73,10 +73,10 @@ func (f identityFiles) load(flag string) (doctor.Identity, []error) {
 			problems = append(problems, fmt.Errorf("--%s: %w", flag, err))
 		}
 	}
-	if len(problems) > 0 {
-		return doctor.Identity{}, problems
+	if len(problems) == 0 {
+		*into = doctor.ReadIdentity(f.name, certificate, key, time.Now())
 	}
-	return doctor.ReadIdentity(f.name, certificate, key, time.Now()), nil
+	return problems
 }
 
 // open opens what is stored: what the flags name, and without them what the endpoint is presented and is to get next.

@@ -113,12 +113,16 @@ func expiry(record identity.Record) string {
 	return ""
 }
 
-// date is a time as a table shows it; nothing for none.
+// date is a day as a table shows it, with its minute when that is near; nothing for no time.
 func date(t time.Time) string {
-	if t.IsZero() {
+	const near = 48 * time.Hour
+	switch away := time.Until(t).Abs(); {
+	case t.IsZero():
 		return ""
+	case away < near:
+		return t.UTC().Format("2006-01-02 15:04")
 	}
-	return t.UTC().Format("2006-01-02 15:04")
+	return t.UTC().Format(time.DateOnly)
 }
 
 type identityShowCommand struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,10 +47,10 @@ func (c *rotateStatusCommand) Problems() []error {
 // Run prints the state.
 func (c *rotateStatusCommand) Run(ctx context.Context, s streams) error {
 	return wallet(ctx, s, &c.Flags, "rotate", func(_ *operator.Operator, w *operator.Wallet) error {
-		switch {
-		case c.Follow:
+		if c.Follow {
 			return followRotation(ctx, s, w, c.Name, c.JSON)
-		case c.Name == "":
+		}
+		if c.Name == "" {
 			return c.all(ctx, s, w)
 		}
 		status, err := w.Rotation(ctx, c.Name)
@@ -112,8 +113,9 @@ type shownRotation struct {
 }
 
 type shownLine struct {
-	Endpoint string `json:"endpoint"`
 	rotation.Status
+
+	Endpoint string `json:"endpoint"`
 }
 
 func showRotation(status operator.RotationStatus) shownRotation {
@@ -121,10 +123,8 @@ func showRotation(status operator.RotationStatus) shownRotation {
 		Name: status.Identity, Uses: status.Uses, Rotation: status.Rotation, Percent: status.Percent(), Accepted: len(status.Accepted), Refused: len(status.Refused),
 		Unreachable: len(status.Unreachable), Waiting: len(status.Waiting), Stalled: status.Stalled, Endpoints: []shownLine{}, History: append([]rotation.Ended{}, status.History...),
 	}
-	for _, list := range [][]rotation.Line{status.Refused, status.Unreachable, status.Waiting, status.Accepted} {
-		for _, line := range list {
-			shown.Endpoints = append(shown.Endpoints, shownLine{line.Endpoint.String(), line.Status})
-		}
+	for _, line := range slices.Concat(status.Refused, status.Unreachable, status.Waiting, status.Accepted) {
+		shown.Endpoints = append(shown.Endpoints, shownLine{line.Status, line.Endpoint.String()})
 	}
 	return shown
 }
@@ -157,10 +157,8 @@ func printRotation(s streams, status operator.RotationStatus) {
 	if !r.ChangedAt.IsZero() {
 		s.printf("  %s since %s by %s\n", r.State, stamp(r.ChangedAt), table.Clean(r.ChangedBy))
 	}
-	for _, list := range [][]rotation.Line{status.Refused, status.Unreachable, status.Waiting} {
-		for _, line := range list {
-			printLine(s, line)
-		}
+	for _, line := range slices.Concat(status.Refused, status.Unreachable, status.Waiting) {
+		printLine(s, line)
 	}
 	for _, line := range status.Accepted {
 		if line.Status.PinnedBy != "" {

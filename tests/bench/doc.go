@@ -1,7 +1,10 @@
-// Command bench measures what the whole pipeline costs beside the cheapest thing that could stand in its place, on this
+// Command bench measures what the whole pipeline costs beside the cheapest thing that could stand in its place, what a
+// rotation of the client identity takes away from it, and what a handshake of our pool costs beside a bare one, on this
 // machine, in this run, and prints one JSON object:
 //
 //	go run ./tests/bench
+//
+// # raw, pipeline and ratio
 //
 // Both sides post the same 1 KiB body to the same ten receivers over mutual TLS, the same number of times:
 //
@@ -15,8 +18,47 @@
 //
 // The two are alternated for several rounds and the ratio is the median of the rounds' own ratios, so that a machine
 // that grows slower or faster meanwhile does not decide. cpu_us is the CPU time of the whole process for a delivery:
-// producer, broker, services and receivers. Latency is measured afterwards, at a steady rate, from just before the
-// publish to the moment at which the receiver has the whole request.
+// producer, broker, services and receivers. handshakes counts, at the receivers, the connections that the rounds opened;
+// reused_share and handshakes_per_thousand relate them to the deliveries. p50_ms and p99_ms are measured afterwards, at a
+// steady rate, from just before the publish to the moment at which the receiver has the whole request, in the windows
+// without a rotation.
 //
-// It must never leave out work that the services do, or give the raw loop work that it need not do.
+// # rotation
+//
+// A real one, as `handfast identity rotate` does it: the assignment of identity "default" is written into the bucket, the
+// dispatcher probes every endpoint with the next identity at its usual 20 a second, and moves each that accepts. One load
+// runs through without a break:
+//
+//	quiet │ rotation │ rolled back, calm │ quiet │ rotation │ rolled back, calm │ quiet …
+//
+// The window of a rotation is from its start until the last of the 50 endpoints has cut over. Each goes to an identity
+// that was never used before, so that its connections are all new, and each is compared with the two quiet windows beside
+// it, taken together. The figures are the medians of these, and 1 means that a rotation changes nothing; less is worse:
+//
+//	throughput  arrivals a second during a rotation ÷ without, under as much load as goes through    target ≥ 0.9
+//	p99         p99 latency without a rotation ÷ during one, at the steady rate                       target ≥ 0.9
+//	seconds     how long a rotation took under full load
+//	handshakes  how many there were meanwhile, of probes and of deliveries: what a loss is made of
+//
+// Their receivers are in this process, so that both halves of each handshake count against the throughput. A warning tells
+// when attempts failed meanwhile.
+//
+// # handshake
+//
+// What it costs to open a connection, make one exchange on it and close it. Every handshake is a full one of TLS 1.3 with a
+// client certificate, which the receivers check and count, and the run fails if they saw anything else:
+//
+//	bare  tls.Dialer and the exchange written by hand
+//	pool  Pool.Do to a destination that the pool has never seen, with metrics on and traces sampled at 1 %
+//
+// Both make the exchange of a first delivery in HTTP/1.1: the header with an expectation, the receiver's 100, the body of
+// 1 KiB, and its 204. Batches of both alternate and the ratios are the medians of the pairs' own: ratio is that of the
+// wall time (target ≤ 1.2), one connection after the other, cpu_ratio that of the CPU time of the process. Both times hold
+// the receiver's half, which is the same for both. concurrent is the same with four connections opening at a time; its
+// times are those of all of them divided by their number.
+//
+// # Never
+//
+// It must never leave out work that the services do, give the bare sides work that they need not do, or print a figure
+// of a rotation in which nothing was delivered under the next identity.
 package main

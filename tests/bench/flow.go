@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,22 +39,30 @@ type span struct{ from, to time.Duration }
 
 func (w span) holds(at time.Duration) bool { return at >= w.from && at < w.to }
 
-// throughput is how many events arrived within the window, a second.
-func (w span) throughput(all []passage) float64 {
-	n := 0
+// within tells whether a time is in one of the windows.
+func within(at time.Duration, windows []span) bool {
+	return slices.ContainsFunc(windows, func(w span) bool { return w.holds(at) })
+}
+
+// throughput is how many events arrived within the windows, a second.
+func throughput(all []passage, windows ...span) float64 {
+	n, length := 0, time.Duration(0)
 	for _, e := range all {
-		if w.holds(e.arrived) {
+		if within(e.arrived, windows) {
 			n++
 		}
 	}
-	return float64(n) / (w.to - w.from).Seconds()
+	for _, w := range windows {
+		length += w.to - w.from
+	}
+	return float64(n) / length.Seconds()
 }
 
-// latencies are those of the events that were published within the window, in milliseconds.
-func (w span) latencies(all []passage) []float64 {
+// latencies are those of the events that were published within the windows, in milliseconds.
+func latencies(all []passage, windows ...span) []float64 {
 	var took []float64
 	for _, e := range all {
-		if w.holds(e.published) {
+		if within(e.published, windows) {
 			took = append(took, float64((e.arrived-e.published).Microseconds())/1e3)
 		}
 	}

@@ -231,15 +231,18 @@ func newPooled(f *fleet, body []byte, options mtls.Options) (*pooled, error) {
 			Header: http.Header{"Content-Type": {"application/cloudevents+json"}, "Webhook-Id": {"msg_1"}},
 		}
 	}
+	// Another name makes another destination of the same receiver; the certificate is one, as on the other side.
+	names := make([]string, 0, batch/receivers)
+	for n := range batch / receivers {
+		names = append(names, current+"-"+strconv.Itoa(n))
+	}
+	identities, err := f.issue(currentPath, names...)
+	if err != nil {
+		return nil, err
+	}
 	for i := range p.targets {
-		// Another name makes another destination of the same receiver.
-		name := current + "-" + strconv.Itoa(i/receivers)
-		identity, err := f.issue(name, currentPath)
-		if err != nil {
-			return nil, err
-		}
 		p.targets[i] = mtls.Target{
-			Authority: f.hosts[i%receivers], ServerName: "127.0.0.1", Identity: mtls.Static(identity), Trust: trust,
+			Authority: f.hosts[i%receivers], ServerName: "127.0.0.1", Identity: mtls.Static(identities[names[i/receivers]]), Trust: trust,
 		}
 	}
 	return p, nil

@@ -33,7 +33,7 @@ func parse(arguments []string, help io.Writer) (settings, error) {
 	flags.IntVar(&s.window, "window", 4096, "events that may be published and not yet arrived in a throughput round")
 	flags.IntVar(&s.rate, "rate", 1000, "events a second while latency is measured")
 	flags.Float64Var(&s.seconds, "seconds", 8, "how long latency is measured, beside the rotations")
-	flags.IntVar(&s.rotations, "rotations", 3, "rotations under full load, and as many again at the rate")
+	flags.IntVar(&s.rotations, "rotations", 3, "rotations under full load; latency takes two more")
 	flags.Float64Var(&s.probes, "probes", 20, "endpoints that a rotation tries in a second; the dispatcher's default is 20, too")
 	flags.IntVar(&s.handshakes, "handshakes", 600, "connections that the pool and the bare loop open each, one by one, and as many again four at a time")
 	flags.BoolVar(&s.http2, "http2", false, "let the receivers offer HTTP/2; without it they speak HTTP/1.1")

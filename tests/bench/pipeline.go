@@ -51,8 +51,7 @@ const sampled = 0.01
 const startTime = 10 * time.Second
 
 func startPipeline(ctx context.Context, dir string, f *fleet, s settings, logger *slog.Logger) (*pipeline, error) {
-	// Each rotation is measured twice: for throughput and for latency.
-	p := &pipeline{fleet: f, window: s.window, logger: logger, successors: 2 * s.rotations, probes: s.probes}
+	p := &pipeline{fleet: f, window: s.window, logger: logger, successors: 2*s.rotations + more, probes: s.probes}
 	if err := p.start(ctx, dir); err != nil {
 		return nil, errors.Join(err, p.stop(context.WithoutCancel(ctx)))
 	}

@@ -58,9 +58,11 @@ func openFleet(http2, once bool) (*fleet, error) {
 	if f.authority, err = authority.New("Handfast benchmark authority"); err != nil {
 		return nil, fmt.Errorf("make an authority: %w", err)
 	}
-	if f.identity, err = f.issue(current, currentPath); err != nil {
+	issued, err := f.issue(currentPath, current)
+	if err != nil {
 		return nil, err
 	}
+	f.identity = issued[current]
 	for i := range receivers {
 		if err := f.open(i); err != nil {
 			f.close()
@@ -73,17 +75,19 @@ func openFleet(http2, once bool) (*fleet, error) {
 // currentPath is the path in the SPIFFE ID of the current identity.
 const currentPath = "/dispatcher"
 
-// issue makes a client identity.
-func (f *fleet) issue(name, path string) (*mtls.Identity, error) {
+// issue makes a client identity under each of the names; all of them are one certificate.
+func (f *fleet) issue(path string, names ...string) (map[string]*mtls.Identity, error) {
 	certificatePEM, keyPEM, err := f.authority.Client("spiffe://bench.handfast.test" + path)
 	if err != nil {
-		return nil, fmt.Errorf("issue client identity %s: %w", name, err)
+		return nil, fmt.Errorf("issue client certificate %s: %w", path, err)
 	}
-	identity, err := mtls.NewIdentity(name, certificatePEM, keyPEM, time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("load client identity %s: %w", name, err)
+	identities := make(map[string]*mtls.Identity, len(names))
+	for _, name := range names {
+		if identities[name], err = mtls.NewIdentity(name, certificatePEM, keyPEM, time.Now()); err != nil {
+			return nil, fmt.Errorf("load client identity %s: %w", name, err)
+		}
 	}
-	return identity, nil
+	return identities, nil
 }
 
 // identities are the current one and so many to rotate to.
@@ -91,11 +95,11 @@ func (f *fleet) identities(successors int) (map[string]mtls.Source, error) {
 	all := map[string]mtls.Source{current: mtls.Static(f.identity)}
 	for n := range successors {
 		name := successor(n + 1)
-		identity, err := f.issue(name, currentPath+"/"+name)
+		issued, err := f.issue(currentPath+"/"+name, name)
 		if err != nil {
 			return nil, err
 		}
-		all[name] = mtls.Static(identity)
+		all[name] = mtls.Static(issued[name])
 	}
 	return all, nil
 }

@@ -73,28 +73,28 @@ func (m *report) rounds(ctx context.Context, s settings, r *raw, p *pipeline) er
 	return nil
 }
 
+// more is how many rotations more the latency needs than the throughput: one pause of the machine decides its p99.
+const more = 2
+
 // rotations makes the rotations, first under full load and then at the rate, whose quiet windows also give the latency.
 func (m *report) rotations(ctx context.Context, s settings, p *pipeline) error {
-	quiet := time.Duration(s.seconds * float64(time.Second) / float64(s.rotations+1))
-	w, all, err := p.alternate(ctx, 0, s.rotations, quiet/2)
+	total := time.Duration(s.seconds * float64(time.Second))
+	w, all, err := p.alternate(ctx, 0, s.rotations, total/2/time.Duration(s.rotations+1))
 	if err != nil {
 		return fmt.Errorf("rotation under full load: %w", err)
 	}
-	if m.Rotation.Throughput, err = w.ratio(func(s span) float64 { return s.throughput(all) }); err != nil {
+	if m.Rotation.Throughput, err = w.ratio(func(s ...span) float64 { return throughput(all, s...) }); err != nil {
 		return fmt.Errorf("throughput: %w", err)
 	}
 	m.Rotation.Seconds, m.Rotation.Handshakes = round(percentile(w.seconds(), 0.5), 2), percentile(w.handshakes, 0.5)
-	if w, all, err = p.alternate(ctx, s.rate, s.rotations, quiet); err != nil {
+	if w, all, err = p.alternate(ctx, s.rate, s.rotations+more, total/time.Duration(s.rotations+more+1)); err != nil {
 		return fmt.Errorf("rotation at a steady rate: %w", err)
 	}
 	// The inverse, so that longer is less here as well.
-	if m.Rotation.P99, err = w.ratio(func(s span) float64 { return 1 / percentile(s.latencies(all), 0.99) }); err != nil {
+	if m.Rotation.P99, err = w.ratio(func(s ...span) float64 { return 1 / percentile(latencies(all, s...), 0.99) }); err != nil {
 		return fmt.Errorf("latency: %w", err)
 	}
-	var latencies []float64
-	for _, window := range w.quiet {
-		latencies = append(latencies, window.latencies(all)...)
-	}
-	m.Pipeline.P50, m.Pipeline.P99 = round(percentile(latencies, 0.50), 3), round(percentile(latencies, 0.99), 3)
+	usual := latencies(all, w.quiet...)
+	m.Pipeline.P50, m.Pipeline.P99 = round(percentile(usual, 0.50), 3), round(percentile(usual, 0.99), 3)
 	return nil
 }

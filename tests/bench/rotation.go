@@ -152,13 +152,12 @@ type windows struct {
 	handshakes     []float64 // of each rotation
 }
 
-// ratio compares a figure during each rotation with its mean over the two quiet neighbours (a machine that slows down
+// ratio compares a figure during each rotation with that of its two quiet neighbours together (a machine that slows down
 // meanwhile slows all three) and takes the median. The error is that there is nothing to compare.
-func (w windows) ratio(figure func(span) float64) (float64, error) {
-	var all []float64
+func (w windows) ratio(figure func(...span) float64) (float64, error) {
+	all := make([]float64, 0, len(w.turning))
 	for i, turning := range w.turning {
-		beside := (figure(w.quiet[i]) + figure(w.quiet[i+1])) / 2
-		share := figure(turning) / beside
+		share := figure(turning) / figure(w.quiet[i:i+2]...)
 		if !(share > 0) || math.IsInf(share, 1) { // the comparison fails for NaN, too
 			return 0, errNothingCame
 		}
@@ -169,7 +168,7 @@ func (w windows) ratio(figure func(span) float64) (float64, error) {
 
 // seconds are how long the rotations took.
 func (w windows) seconds() []float64 {
-	var all []float64
+	all := make([]float64, 0, len(w.turning))
 	for _, turning := range w.turning {
 		all = append(all, (turning.to - turning.from).Seconds())
 	}

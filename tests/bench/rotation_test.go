@@ -29,7 +29,8 @@ func TestRotationThatIsNone(t *testing.T) {
 	silent := &flow{p: p, began: time.Now()}
 	require.ErrorIs(t, silent.rotate(t.Context(), &w), errNotRotated, "nobody publishes, so nobody presents next-2")
 	require.NoError(t, p.turnover.back(t.Context()))
-	require.ErrorContains(t, silent.rotate(t.Context(), &w), "next-3: this dispatcher has no usable identity next-3")
+	p.turnover.used = p.successors
+	require.ErrorContains(t, silent.rotate(t.Context(), &w), "next-5: this dispatcher has no usable identity next-3")
 	assert.Empty(t, w.turning)
 }
 
@@ -55,8 +56,11 @@ func TestSpan(t *testing.T) {
 	}
 	all := []passage{at(50, 100), at(99, 101), at(100, 300), at(150, 151), at(199, 200), at(200, 201)}
 	window := span{from: 100 * time.Millisecond, to: 200 * time.Millisecond}
-	assert.InDelta(t, 30, window.throughput(all), 1e-9, "three in a tenth of a second")
-	assert.Equal(t, []float64{200, 1, 1}, window.latencies(all))
+	assert.InDelta(t, 30, throughput(all, window), 1e-9, "three in a tenth of a second")
+	assert.Equal(t, []float64{200, 1, 1}, latencies(all, window))
+	later := span{from: 300 * time.Millisecond, to: 400 * time.Millisecond}
+	assert.InDelta(t, 20, throughput(all, window, later), 1e-9, "four in two tenths of a second")
+	assert.Equal(t, []float64{200, 1, 1}, latencies(all, later, window))
 }
 
 // A machine that slows down steadily must not change the ratio.
@@ -65,24 +69,30 @@ func TestRatio(t *testing.T) {
 		return span{from: time.Duration(n) * time.Second, to: time.Duration(n+1) * time.Second}
 	}
 	w := windows{quiet: []span{second(0), second(2), second(4), second(6)}, turning: []span{second(1), second(3), second(5)}}
-	slowing := func(s span) float64 { return 100 - s.from.Seconds() }
+	slowing := func(all ...span) float64 {
+		sum := 0.0
+		for _, s := range all {
+			sum += 100 - s.from.Seconds()
+		}
+		return sum / float64(len(all))
+	}
 	ratio, err := w.ratio(slowing)
 	require.NoError(t, err)
 	assert.InDelta(t, 1, ratio, 0)
 
-	dearer := func(s span) float64 {
-		if int(s.from.Seconds())%2 == 1 {
-			return slowing(s) * 0.8
+	dearer := func(all ...span) float64 {
+		if len(all) == 1 {
+			return slowing(all...) * 0.8
 		}
-		return slowing(s)
+		return slowing(all...)
 	}
 	ratio, err = w.ratio(dearer)
 	require.NoError(t, err)
 	assert.InDelta(t, 0.8, ratio, 0)
 
-	for name, figure := range map[string]float64{"turning": 1, "quiet": 0} {
-		_, err = w.ratio(func(s span) float64 {
-			if int(s.from.Seconds())%2 == int(figure) {
+	for name, empty := range map[string]int{"turning": 1, "quiet": 2} {
+		_, err = w.ratio(func(all ...span) float64 {
+			if len(all) == empty {
 				return 0
 			}
 			return 1

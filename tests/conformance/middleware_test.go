@@ -14,6 +14,7 @@ import (
 	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/receiver"
 	"github.com/handfast/handfast/pkg/signature"
+	"github.com/handfast/handfast/pkg/stream"
 	"github.com/handfast/handfast/tests/kit"
 )
 
@@ -103,24 +104,27 @@ func TestTheMiddlewareRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, client, keysOf string
 		status               int
+		outcome              delivery.Outcome
+		dead, held           int
 	}{
-		{"another client", "spiffe://handfast.test/somebody-else", "orders", http.StatusForbidden},
-		{"another endpoint's keys", kit.ClientName, "another", http.StatusUnauthorized},
+		{"another client", "spiffe://handfast.test/somebody-else", "orders", receiver.StatusClient, delivery.ClientCertificateRefused, 0, 1},
+		{"another endpoint's keys", kit.ClientName, "another", http.StatusUnauthorized, delivery.Rejected, 1, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			kit.Bubble(t, func(t *testing.T) {
 				w := kit.New(t)
 				g := guard(t, c.client, w.Keys(endpoint.Key{Tenant: "acme", Name: c.keysOf}), kit.Answer(200))
-				r := w.Receiver("hooks.example.com", g)
+				r := w.Receiver("hooks.example.com", kit.Whole{Handler: g})
 				w.Apply(r.Document("acme", "orders"))
 				w.Start()
 				w.Pass(time.Second)
 				w.Publish("acme", "com.acme.order.created", `{"order":1}`)
 				w.Pass(10 * time.Minute)
 				assert.Empty(t, g.seen, "the handler never ran")
-				require.Equal(t, []delivery.Outcome{delivery.Rejected}, w.Outcomes())
+				require.Equal(t, []delivery.Outcome{c.outcome}, w.Outcomes(), "one attempt has shown it")
 				assert.Equal(t, c.status, w.Receipts()[0].Status)
-				assert.Len(t, w.DeadLetters(), 1)
+				assert.Len(t, w.DeadLetters(), c.dead)
+				assert.Equal(t, c.held, w.Count(stream.Backlog), "certificates are no reason to give up")
 			})
 		})
 	}

@@ -49,6 +49,9 @@ type Receiver struct {
 	probes int
 }
 
+// Whole is a handler that sees every request. Others see messages only, and exchanges without one are answered 405.
+type Whole struct{ http.Handler }
+
 // Answer is a handler that reads the whole message and answers with the given statuses in turn, the last one for ever.
 func Answer(statuses ...int) http.HandlerFunc {
 	var mu sync.Mutex
@@ -111,6 +114,10 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, next http.Han
 		r.mu.Lock()
 		r.probes++
 		r.mu.Unlock()
+		if whole, ok := next.(Whole); ok {
+			whole.ServeHTTP(w, req)
+			return
+		}
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}

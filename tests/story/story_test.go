@@ -37,7 +37,7 @@ func TestStories(t *testing.T) {
 			e.Setenv("HANDFAST_SERVER", "nats://127.0.0.1:1")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"dev": dev, "until": until, "let": let},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"dev": dev, "until": until, "let": let, "mint": mint},
 	})
 }
 

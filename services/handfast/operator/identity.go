@@ -154,7 +154,7 @@ func (w *Wallet) missing(ctx context.Context, name string) error {
 		Hint: "none is; `handfast identity create` makes one, `import` takes one, and `csr` makes a request for one",
 	}
 	entries, _ := w.list(ctx, identity.RecordKey("*")) // it only makes the words better
-	var names []string
+	names := make([]string, 0, len(entries))
 	for _, e := range entries {
 		names = append(names, strings.TrimPrefix(e.Key, identity.RecordKey("")))
 	}

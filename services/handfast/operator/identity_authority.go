@@ -35,7 +35,7 @@ func (w *Wallet) missingAuthority(ctx context.Context, name string) error {
 		Hint: fmt.Sprintf("`handfast identity authority create %s` makes it", name),
 	}
 	entries, _ := w.list(ctx, identity.AuthorityKey("*")) // it only makes the words better
-	var names []string
+	names := make([]string, 0, len(entries))
 	for _, e := range entries {
 		names = append(names, strings.TrimPrefix(e.Key, identity.AuthorityKey("")))
 	}

@@ -56,7 +56,8 @@ func (w *Wallet) Create(ctx context.Context, name, authority string, profile ide
 		}
 		change.Notes = append(change.Notes, fmt.Sprintf("authority %q is made, too: receivers have to trust it (`handfast identity ca`)", authority))
 	}
-	return change, w.store(ctx, record, &change)
+	change.Warnings, err = w.store(ctx, record)
+	return change, err
 }
 
 func (w *Wallet) issuer(ctx context.Context, name string, vault seal.Vault) (a identity.Authority, made bool, err error) {
@@ -78,7 +79,8 @@ func (w *Wallet) Import(ctx context.Context, name string, vault seal.Vault, read
 	if err != nil {
 		return change, err
 	}
-	return change, w.store(ctx, record, &change)
+	change.Warnings, err = w.store(ctx, record)
+	return change, err
 }
 
 // free tells in words why a new record cannot be stored under a name.
@@ -129,22 +131,22 @@ func (w *Wallet) fits(ctx context.Context, vault seal.Vault) error {
 	return nil
 }
 
-func (w *Wallet) store(ctx context.Context, record identity.Record, change *IdentityChange) error {
+// store writes a record of a new name, and says what there is to know about it.
+func (w *Wallet) store(ctx context.Context, record identity.Record) ([]identity.Warning, error) {
 	value, err := record.Encode()
 	if err != nil {
-		return err //nolint:wrapcheck // says what and why
+		return nil, err //nolint:wrapcheck // says what and why
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	_, err = w.bucket.Create(ctx, record.Key(), value)
 	if errors.Is(err, stream.ErrConflict) {
-		return fmt.Errorf("identity %q was stored by somebody else at this moment; look at it with `handfast identity show %s`", record.Name, record.Name)
+		return nil, fmt.Errorf("identity %q was stored by somebody else at this moment; look at it with `handfast identity show %s`", record.Name, record.Name)
 	}
 	if err != nil {
-		return explain(err)
+		return nil, explain(err)
 	}
-	change.Warnings = record.Warnings(w.now())
-	return nil
+	return record.Warnings(w.now()), nil
 }
 
 // Request returns the record with a request that waits to be signed: it makes an identity of a new name, and a request
@@ -161,7 +163,8 @@ func (w *Wallet) Request(ctx context.Context, name string, profile identity.Prof
 			return record, change, err //nolint:wrapcheck // says what and what to do
 		}
 		change.Notes = append(change.Notes, fmt.Sprintf("its key is made and stays here; `handfast identity install %s` takes the certificate", name))
-		return record, change, w.store(ctx, record, &change)
+		change.Warnings, err = w.store(ctx, record)
+		return record, change, err
 	}
 	change.Kind = Changed
 	record, err := w.change(ctx, name, func(r identity.Record) (identity.Record, error) {
@@ -217,7 +220,7 @@ func (w *Wallet) Install(ctx context.Context, name string, certificatePEM []byte
 		return change, err
 	}
 	change.Warnings = record.Warnings(w.now())
-	change.Notes = append(change.Notes, fmt.Sprintf("its certificate is in use, and valid until %s", day(record.Leaf().NotAfter)))
+	change.Notes = append(change.Notes, "its certificate is in use, and valid until "+day(record.Leaf().NotAfter))
 	return change, nil
 }
 

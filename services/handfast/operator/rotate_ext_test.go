@@ -39,9 +39,9 @@ func TestStartRotationTellsEverythingAndChangesNothing(t *testing.T) {
 		vault          seal.Vault
 		want           []string
 	}{
-		"nobody names it": {"defualt", "defualt", "mira", false, s.vault, []string{
-			`no endpoint names identity "defualt", and none is stored under it`, `no identity "defualt" is stored; there is default, waits; for one that every dispatcher is given`,
-			`identity "defualt" presents "defualt" already`,
+		"nobody names it": {"absent", "absent", "mira", false, s.vault, []string{
+			`no endpoint names identity "absent", and none is stored under it`, `no identity "absent" is stored; there is default, waits; for one that every dispatcher is given`,
+			`identity "absent" presents "absent" already`,
 		}},
 		"itself":       {"default", "default", "mira", false, s.vault, []string{`identity "default" presents "default" already`}},
 		"pending":      {"default", "waits", "mira", false, s.vault, []string{"`handfast identity install waits` takes the certificate"}},
@@ -133,7 +133,7 @@ func TestOneOfManyStarts(t *testing.T) {
 			won++
 			continue
 		}
-		assert.ErrorContains(t, err, `identity "default" is being rotated to "next" since`)
+		require.ErrorContains(t, err, `identity "default" is being rotated to "next" since`)
 	}
 	assert.Equal(t, 1, won)
 }
