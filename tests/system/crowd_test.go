@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -99,7 +100,9 @@ func (c *crowd) serve(n int, w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *crowd) take(n int, name string, body []byte, refused bool) {
-	var e struct{ ID string }
+	var e struct {
+		ID string `json:"id"`
+	}
 	err := json.Unmarshal(body, &e)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,11 +130,7 @@ func (c *crowd) arrived() int {
 func (c *crowd) names() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	copied := make(map[string]int)
-	for name, n := range c.by {
-		copied[name] = n
-	}
-	return copied
+	return maps.Clone(c.by)
 }
 
 // complaints are messages under a wrong identity: one that the receiver refuses, at any time, and one that it should

@@ -117,9 +117,12 @@ func TestPermissionsAreNoMoreThanEnough(t *testing.T) {
 			hears: []string{"_INBOX.signer.a"}, not: []string{"_INBOX.dispatcher.>", "_INBOX.>", "events.>", "$KV.identities.>", ">"},
 		},
 		{
-			user: "dispatcher", may: []string{"receipts.acme.x", "$KV.endpoints.0.acme.x.status", "$KV.dispatchers.d1"},
+			user: "dispatcher", may: []string{
+				"receipts.acme.x", "$KV.endpoints.0.acme.x.status", "$KV.dispatchers.d1", "$KV.identities.identity.default", "$KV.identities.assignment.default",
+				"$KV.identities.rotation.default.0.acme.x", "$KV.alerts.x", "events.handfast.handfast.identity.expiring",
+			},
 			mayNo: append([]string{
-				"deliveries.0.acme.x", "events.acme.x", "backlog.0.acme.x", "retries.due.0.acme.x", "$KV.endpoints.0.acme.x", "$KV.signing-keys.0.acme.x",
+				"deliveries.0.acme.x", "events.acme.x", "backlog.0.acme.x", "retries.due.0.acme.x", "$KV.endpoints.0.acme.x", "$KV.signing-keys.0.acme.x", "$KV.identities.authority.main",
 				"$JS.API.CONSUMER.MSG.NEXT.EVENTS.signer", "$JS.ACK.EVENTS.signer.1.1.1.1.0",
 			}, append(waysToRead("EVENTS", "events.>"), keys...)...),
 			hears: []string{"_INBOX.dispatcher.a"}, not: []string{"_INBOX.signer.>", "_INBOX.>", "deliveries.>", "$KV.signing-keys.>", ">"},
