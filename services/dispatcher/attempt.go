@@ -108,6 +108,9 @@ func (d *Dispatcher) attempt(ctx context.Context, h *held) {
 		d.send(ctx, r)
 	}
 	r.took = time.Since(r.began)
+	if r.known {
+		d.fallBack(ctx, r)
+	}
 	d.judge(ctx, span, r)
 	if r.known && r.verdict.Outcome == delivery.Gone {
 		// Known here before it is stored: what is queued behind this one must not be sent any more.

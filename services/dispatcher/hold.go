@@ -102,21 +102,48 @@ func (s *strikes) clear(key endpoint.Key) {
 	}
 }
 
-// learn notes what an attempt says about certificates: first whether it ends the next identity of a rotation for this
-// endpoint, and if not, whether the endpoint must wait.
-func (d *Dispatcher) learn(ctx context.Context, r *result) {
-	d.tell(ctx, r)
-	if r.verdict.Outcome == delivery.ClientCertificateRefused {
-		r.fell = d.presenting.board.Fell(rotation.Fall{
-			Identity: r.to.TLS.Identity, Endpoint: r.to.Key(), Presented: r.presented, Basis: basisOf(r.verdict.Origin),
-			Reason: r.verdict.Detail, Advice: r.verdict.Advice,
-		}, time.Now())
-		if r.fell {
-			d.logger.WarnContext(ctx, "endpoint refuses the next identity after all and is presented the one before",
-				slog.String("endpoint", r.to.Key().String()), slog.String("refused", r.presented), slog.String("detail", r.verdict.Detail))
-			return
-		}
+// fallBack finds out whether an attempt ends the next identity of a rotation for its endpoint. In the middle of a
+// rotation 401 and 403 count, too: many receivers let every certificate in and refuse the name on it. Whether it was the
+// name or the message shows at once, because the attempt is repeated under the identity before.
+func (d *Dispatcher) fallBack(ctx context.Context, r *result) {
+	forbidden := r.verdict.Outcome == delivery.Rejected && (r.verdict.Status == http.StatusUnauthorized || r.verdict.Status == http.StatusForbidden)
+	if r.verdict.Outcome != delivery.ClientCertificateRefused && !forbidden {
+		return
 	}
+	basis := basisOf(r.verdict.Origin)
+	if forbidden {
+		basis = rotation.Inferred
+	}
+	r.fell = d.presenting.board.Fell(rotation.Fall{
+		Identity: r.to.TLS.Identity, Endpoint: r.to.Key(), Presented: r.presented, Basis: basis, Reason: r.verdict.Detail, Advice: r.verdict.Advice,
+	}, time.Now())
+	first := r.fell
+	if !first {
+		// Under way while another one fell, or while the rotation ended: what the endpoint is presented now decides.
+		now := d.presenting.board.Presents(r.to.TLS.Identity, r.to.Key())
+		r.fell = r.presented != "" && now != "" && now != r.presented
+	}
+	if !r.fell {
+		return
+	}
+	if forbidden {
+		r.verdict.Outcome, r.verdict.Origin = delivery.ClientCertificateRefused, delivery.Inferred
+		r.verdict.Detail += " to identity " + r.presented + " in the middle of a rotation"
+		r.verdict.Advice = "It is tried again at once with the other identity; let the receiver accept the name of " + r.presented
+	}
+	if !first {
+		return
+	}
+	d.logger.WarnContext(ctx, "endpoint refuses the next identity after all and is presented the one before",
+		slog.String("endpoint", r.to.Key().String()), slog.String("refused", r.presented), slog.String("detail", r.verdict.Detail))
+}
+
+// learn notes what an attempt says about certificates: whether the endpoint must wait, or need not any more.
+func (d *Dispatcher) learn(ctx context.Context, r *result) {
+	if r.fell {
+		return // about the next identity, not about the endpoint
+	}
+	d.tell(ctx, r)
 	d.watchHold(r)
 }
 

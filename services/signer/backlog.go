@@ -21,9 +21,8 @@ import (
 )
 
 const (
-	// bundle is how many waiting deliveries one wake-up signs; the next bundle has a wake-up of its own, so that a long
-	// queue does not keep a signer from other work.
-	bundle = 64
+	// preserved is how many waiting deliveries are looked at in one go for their events' age.
+	preserved = 1024
 	// fullPause is how long a delivery stays on RETRIES when its endpoint's backlog has no room.
 	fullPause = 10 * time.Minute
 	// wakePatience is how often a wake-up comes back to a signer that does not know the endpoint's document yet.
@@ -167,8 +166,7 @@ func (s *Signer) callWaiting(ctx context.Context, key endpoint.Key, cause string
 	return err //nolint:wrapcheck // says what and where already, or is nil
 }
 
-// wake signs the next bundle of an endpoint's backlog. A record leaves the backlog only after its request, or its dead
-// letter, is stored.
+// wake signs what waits for an endpoint.
 func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, delivered uint64) {
 	key, err := endpoint.ParseKey(name)
 	if err != nil {
@@ -183,7 +181,12 @@ func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, deliv
 		s.done(ctx, msg) // it waits again; resuming makes a new token
 		return
 	}
+	if !s.draining.begin(key) {
+		s.done(ctx, msg) // the one that is at it looks again when it is through
+		return
+	}
 	more, err := s.drain(ctx, key)
+	s.draining.end(key)
 	if err == nil && more {
 		err = s.callWaiting(ctx, key, "b")
 	}
@@ -199,7 +202,7 @@ func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, deliv
 func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
 	subject := stream.BacklogSubject(key, s.topology.Partitions)
 	next := uint64(1)
-	for range 16 * bundle {
+	for range preserved {
 		raw, err := s.backlog.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -17,40 +19,90 @@ import (
 	"github.com/handfast/handfast/pkg/stream"
 )
 
-// window is how far a drain looks ahead for older deliveries. What was under way when an endpoint began to wait comes
-// into its backlog behind younger ones, and there is never more of it than a lane and a few signers hold.
-const window = 2 * bundle
+// drainTime is how long one wake-up signs; what is left then gets a wake-up of its own, so that the token is
+// acknowledged in time.
+const drainTime = workTime / 2
 
-// waiting is one record of a backlog.
-type waiting struct {
-	*jetstream.RawStreamMsg
-
-	record delivery.Retry
+// place is where a waiting delivery stands in a backlog.
+type place struct {
+	event    uint64 // its age, and
+	sequence uint64 // where it is
 }
 
-// drain signs the oldest deliveries of a backlog, in order of age.
+// draining is the set of endpoints that this signer drains at the moment. Two at a time would mix up the order.
+type draining struct {
+	mu   sync.Mutex
+	busy map[endpoint.Key]bool
+}
+
+func (d *draining) begin(key endpoint.Key) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.busy[key] {
+		return false
+	}
+	if d.busy == nil {
+		d.busy = make(map[endpoint.Key]bool)
+	}
+	d.busy[key] = true
+	return true
+}
+
+func (d *draining) end(key endpoint.Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.busy, key)
+}
+
+// drain signs what waits for an endpoint, the oldest first. It looks through the whole backlog before it begins: what
+// was under way when the endpoint began to wait comes into it behind younger ones, and so does what was given its
+// payload to take along. A delivery leaves the backlog only after its request, or its dead letter, is stored.
 func (s *Signer) drain(ctx context.Context, key endpoint.Key) (more bool, err error) {
-	ahead, err := s.ahead(ctx, key)
+	began := time.Now()
+	places, err := s.survey(ctx, key)
 	if err != nil {
 		return false, err
 	}
-	slices.SortStableFunc(ahead, func(a, b waiting) int { return cmp.Compare(a.record.Event, b.record.Event) })
-	for _, w := range ahead[:min(len(ahead), bundle)] {
-		if err := s.resign(propagator.Extract(ctx, event.Carrier(w.Header)), w.record, "b"+strconv.FormatUint(w.Sequence, 10)); err != nil {
+	for _, at := range places {
+		if time.Since(began) > drainTime || s.stopping.Load() {
+			return true, nil
+		}
+		if to, ok := s.endpoints.Get(key); ok && to.Waiting() {
+			return false, nil // it waits again; what lets it go makes a new token
+		}
+		if err := s.drainOne(ctx, key, at.sequence); err != nil {
 			return false, err
 		}
-		if err := s.backlog.DeleteMsg(ctx, w.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return false, fmt.Errorf("take a delivery off the backlog of %s: %w", key, err)
-		}
 	}
-	return len(ahead) > bundle, nil
+	return len(places) > 0, nil // there may be new ones by now
 }
 
-// ahead reads the head of a backlog.
-func (s *Signer) ahead(ctx context.Context, key endpoint.Key) ([]waiting, error) {
+func (s *Signer) drainOne(ctx context.Context, key endpoint.Key, sequence uint64) error {
+	raw, err := s.backlog.GetMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil // another signer was faster
+	}
+	if err != nil {
+		return fmt.Errorf("read the backlog of %s: %w", key, err)
+	}
+	record, err := delivery.ParseRetry(raw.Data)
+	if err != nil {
+		return fmt.Errorf("read the backlog of %s: %w", key, err)
+	}
+	if err := s.resign(propagator.Extract(ctx, event.Carrier(raw.Header)), record, "b"+strconv.FormatUint(sequence, 10)); err != nil {
+		return err
+	}
+	if err := s.backlog.DeleteMsg(ctx, sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fmt.Errorf("take a delivery off the backlog of %s: %w", key, err)
+	}
+	return nil
+}
+
+// survey finds every delivery in a backlog, the oldest first. A backlog has a bound (see the topology), and so has this.
+func (s *Signer) survey(ctx context.Context, key endpoint.Key) ([]place, error) {
 	subject := stream.BacklogSubject(key, s.topology.Partitions)
-	var ahead []waiting
-	for next := uint64(1); len(ahead) < window; {
+	var places []place
+	for next := uint64(1); ; {
 		raw, err := s.backlog.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			break
@@ -64,7 +116,8 @@ func (s *Signer) ahead(ctx context.Context, key endpoint.Key) ([]waiting, error)
 			s.logger.ErrorContext(ctx, "foreign record in a backlog; left where it is", slog.String("subject", subject), slog.Uint64("sequence", raw.Sequence), slog.Any("error", err))
 			continue
 		}
-		ahead = append(ahead, waiting{RawStreamMsg: raw, record: record})
+		places = append(places, place{event: record.Event, sequence: raw.Sequence})
 	}
-	return ahead, nil
+	slices.SortFunc(places, func(a, b place) int { return cmp.Or(cmp.Compare(a.event, b.event), cmp.Compare(a.sequence, b.sequence)) })
+	return places, nil
 }

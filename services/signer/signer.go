@@ -36,6 +36,7 @@ type Signer struct {
 	keyring   *Keyring
 	slots     *stream.Slots
 	tending   *tending
+	draining  draining
 	ready     atomic.Bool
 	stopping  atomic.Bool
 	crew      stream.Crew

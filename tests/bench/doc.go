@@ -36,7 +36,7 @@
 // it, taken together. The figures are the medians of these, and 1 means that a rotation changes nothing; less is worse:
 //
 //	throughput  arrivals a second during a rotation ÷ without, under as much load as goes through    target ≥ 0.9
-//	p99         p99 latency without a rotation ÷ during one, at the steady rate                       target ≥ 0.9
+//	p99         latency without a rotation ÷ during one, of the slowest 1 %, at the steady rate       target ≥ 0.9
 //	seconds     how long a rotation took under full load
 //	handshakes  how many there were meanwhile, of probes and of deliveries: what a loss is made of
 //

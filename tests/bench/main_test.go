@@ -21,7 +21,7 @@ func TestRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			s := settings{
-				deliveries: 200, rounds: 2, window: 50, rate: 500, seconds: 0.4, rotations: 1, probes: 200, handshakes: 12, http2: http2,
+				deliveries: 200, rounds: 2, window: 50, rate: 100, seconds: 1.2, rotations: 1, probes: 200, handshakes: 12, http2: http2,
 			}
 			require.NoError(t, run(t.Context(), s, &out, slog.New(slog.DiscardHandler)))
 			decoder := json.NewDecoder(&out)

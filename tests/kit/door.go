@@ -31,6 +31,9 @@ const certificatePage = "<html>\r\n<head><title>400 The SSL certificate error</t
 
 // Door stands before a receiver, lets some identities in, and counts. All of it may be changed at any time.
 type Door struct {
+	// Pause is how long it takes to turn a request away. Set it before anything is sent.
+	Pause time.Duration
+
 	refusal Refusal
 
 	mu     sync.Mutex
@@ -97,6 +100,7 @@ func (d *Door) Handler(next http.Handler) http.Handler {
 			return
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
+		<-time.After(d.Pause)
 		switch d.refusal {
 		case ByPage, ByPageToPosts:
 			w.Header().Set("Content-Type", "text/html")

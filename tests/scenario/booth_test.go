@@ -10,8 +10,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // booth is a receiver that keeps every byte that TLS lets through, by the name of the client, and the bytes on the wire
@@ -149,20 +147,18 @@ func (b *booth) talk(counted *countedConn, config *tls.Config) {
 		b.mu.Unlock()
 		return
 	}
-	heard := overheard{secure, b, name}
-	if state.NegotiatedProtocol == "h2" {
-		(&http2.Server{}).ServeConn(heard, &http2.ServeConnOpts{Handler: b.handler, BaseConfig: &http.Server{ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}})
-		return
-	}
-	serveOne(heard, state, b.handler)
+	serveOne(overheard{secure, b, name}, state, b.handler)
 }
 
-// serveOne answers HTTP/1.1 requests on one connection until it is closed.
+// serveOne answers requests, in the protocol that was agreed on, on one connection until it is closed.
 func serveOne(conn net.Conn, state tls.ConnectionState, handler http.Handler) {
 	ended := make(chan struct{})
 	l := &oneConn{conn: conn, ended: ended}
+	var protocols http.Protocols
+	protocols.SetHTTP1(state.NegotiatedProtocol != "h2")
+	protocols.SetUnencryptedHTTP2(state.NegotiatedProtocol == "h2")
 	s := &http.Server{
-		ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0),
+		ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0), Protocols: &protocols,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r.TLS = &state
 			handler.ServeHTTP(w, r)

@@ -110,7 +110,7 @@ func TestRootRotation(t *testing.T) {
 			w.StartDispatcher(w.Broker.Option())
 		}
 		w.Pass(time.Second)
-		traffic := w.Traffic(50*time.Millisecond, "acme", "yes", "late")
+		traffic := w.Traffic(250*time.Millisecond, "acme", "yes", "late")
 		w.Rotate("default", "default-2")
 		w.Pass(15 * time.Second)
 		assert.Equal(t, map[rotation.Stage]int{rotation.Accepted: 1, rotation.Refused: 1}, w.Stages("default"))
@@ -162,7 +162,7 @@ func TestFileSwapUnderTraffic(t *testing.T) {
 		write("key", key)
 		source, err := mtls.WatchFiles("default", file("crt"), file("key"), mtls.FileOptions{})
 		require.NoError(t, err)
-		go source.Run(t.Context()) //nolint:errcheck // nil by contract
+		go source.Run(t.Context())
 		w.Identity = source
 		h1 := w.Guarded("one.example.com", kit.NewDoor(kit.ByAlert, oldName, newName), slowly(20*time.Millisecond), http1)
 		h2 := w.Guarded("two.example.com", kit.NewDoor(kit.ByAlert, oldName, newName), slowly(20*time.Millisecond))
@@ -171,7 +171,7 @@ func TestFileSwapUnderTraffic(t *testing.T) {
 		w.Start()
 		w.StartDispatcher(w.Broker.Option())
 		w.Pass(time.Second)
-		traffic := w.Traffic(10*time.Millisecond, "acme", "one", "two")
+		traffic := w.Traffic(25*time.Millisecond, "acme", "one", "two")
 		w.Pass(5 * time.Second)
 		certificate, key = issue(newName)
 		write("crt", certificate)

@@ -2,9 +2,6 @@ package scenario
 
 import (
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -216,6 +213,37 @@ func TestAFallLosesNothing(t *testing.T) {
 	}
 }
 
+// TestAFallOfManyAtOnce has an endpoint fall while several attempts under the next identity are under way: all of them go
+// again under the current one, which is good, so that nothing has to be held.
+func TestAFallOfManyAtOnce(t *testing.T) {
+	for name, way := range map[string]kit.Refusal{"an alert": kit.ByAlert, "a page": kit.ByPage, "403": kit.ByForbidding} {
+		t.Run(name, func(t *testing.T) {
+			kit.Bubble(t, func(t *testing.T) {
+				door := kit.NewDoor(way, oldName, newName)
+				door.Pause = 50 * time.Millisecond // so that all of them are under way
+				s := newStreet(t, 1, map[string]*kit.Door{"hooks": door})
+				s.Start()
+				s.Pass(time.Second)
+				s.Rotate("default", "default-2")
+				s.Pass(5 * time.Second)
+				h := s.houses["hooks"]
+				require.Equal(t, rotation.Accepted, s.stage("hooks").Stage)
+				h.door.Accept(oldName)
+				h.Drop()
+				const many = 32
+				for n := range many {
+					s.Publish("acme", h.types[0], fmt.Sprintf(`{"n":%d}`, n))
+				}
+				s.Pass(3 * time.Second)
+				assert.Len(t, h.Hits(), many, "at once, without waiting for a probe of what is held")
+				assert.Equal(t, []string{oldName}, keys(h.Names()))
+				assert.Zero(t, s.Count(stream.DeadLetters))
+				assert.NotContains(t, s.LogText(), "endpoint is no longer held")
+			})
+		})
+	}
+}
+
 // TestARotationIsTold waits for the operational events about a rotation that is quick, one that is taken back, and one
 // that does not get on.
 func TestARotationIsTold(t *testing.T) {
@@ -227,21 +255,25 @@ func TestARotationIsTold(t *testing.T) {
 		s.Rotate("default", "default-2")
 		s.Pass(5 * time.Minute)
 		s.completed()
-		s.Import("default-3", "spiffe://handfast.test/third")
+		s.Import("default-3", "spiffe://handfast.test/third") // which no door lets in
 		s.Rotate("default", "default-3")
 		s.Pass(5 * time.Minute)
 		s.Turn("default", rotation.Rollback)
 		s.Pass(5 * time.Minute)
 		require.Nil(t, s.Assignment("default").Rotation)
 		s.Rotate("default", "default-3")
-		s.Pass(25 * time.Hour)
+		s.Pass(5 * time.Minute)
+		s.Sleep(24 * time.Hour) // nobody has accepted for a day
+		s.Start()
+		s.Pass(5 * time.Minute)
 		count := map[alert.Type]int{}
 		for _, told := range s.Alerts() {
 			assert.Equal(t, "default", told.Subject)
 			count[told.Type]++
 		}
+		// The first one was over before anybody looked: its end says it all.
 		assert.Equal(t, map[alert.Type]int{
-			alert.RotationStarted: 3, alert.RotationCompleted: 1, alert.RotationRolledBack: 1, alert.RotationStalled: 1,
+			alert.RotationStarted: 2, alert.RotationCompleted: 1, alert.RotationRolledBack: 1, alert.RotationStalled: 1,
 		}, count)
 	})
 }

@@ -54,7 +54,7 @@ func http1(c *tls.Config) {
 func newStreet(t *testing.T, endpoints int, doors map[string]*kit.Door) *street {
 	t.Helper()
 	s := &street{World: kit.New(t), houses: make(map[string]*house)}
-	s.World.Identity = nil
+	s.Identity = nil
 	s.Dispatcher.LeaseTTL, s.Dispatcher.TendInterval = 10*time.Second, time.Minute
 	s.Import("default", oldName)
 	s.Import("default-2", newName)

@@ -49,12 +49,12 @@ func alerts(t *testing.T, r *kit.Receiver) (all []told) {
 	t.Helper()
 	for _, hit := range r.Hits() {
 		var e struct {
-			Type    alert.Type
-			Subject string
-			Time    time.Time
+			Type    alert.Type `json:"type"`
+			Subject string     `json:"subject"`
+			Time    time.Time  `json:"time"`
 			Data    struct {
 				Threshold int64 `json:"threshold_seconds"`
-			}
+			} `json:"data"`
 		}
 		require.NoError(t, json.Unmarshal(hit.Body, &e))
 		all = append(all, told{e.Type, e.Subject, e.Time, time.Duration(e.Data.Threshold) * time.Second})
@@ -131,9 +131,7 @@ func TestACertificateYear(t *testing.T) {
 		assert.Zero(t, w.Count(stream.DeadLetters))
 		order := make([]int, 0, sent)
 		for _, hit := range strict.Hits() {
-			var e struct{ Data struct{ N int } }
-			require.NoError(t, json.Unmarshal(hit.Body, &e))
-			order = append(order, e.Data.N)
+			order = append(order, number(t, hit))
 		}
 		assert.Len(t, order, sent)
 		assert.True(t, slices.IsSorted(order), "in order of age, those of twelve days, too: %v", order)

@@ -58,6 +58,12 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 		l.refuse(w, &d, began, statusCertificate, reason)
 		return
 	}
+	if r.Method == http.MethodOptions {
+		// A sender that knocks, as pkg/receiver answers it: its certificate is all that is judged.
+		w.Header().Set("Allow", http.MethodPost)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		l.refuse(w, &d, began, http.StatusBadRequest, "the body did not arrive whole: "+err.Error())
