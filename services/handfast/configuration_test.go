@@ -103,7 +103,7 @@ func TestBadConfigurations(t *testing.T) {
 		{
 			name: "a dispatcher without an identity", command: "dispatcher",
 			want: `handfast: dispatcher cannot run with this configuration; 1 mistake, and nothing was changed:
-  --identity: is needed: a dispatcher without a client certificate can deliver nothing
+  --identity: is needed, or --identity-key-file for stored identities: a dispatcher without a client certificate can deliver nothing
   handfast dispatcher --help tells about each.
 `,
 		},

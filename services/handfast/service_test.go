@@ -152,7 +152,7 @@ func TestDevGoesOnWhereItStopped(t *testing.T) {
 
 	status, out, _ := invoke(t, "topology", "apply", "--server", url)
 	assert.Equal(t, 0, status)
-	assert.Equal(t, "0 created, 0 changed, 44 unchanged\n", out)
+	assert.Equal(t, "0 created, 0 changed, 45 unchanged\n", out)
 	nc, err := nats.Connect(url)
 	require.NoError(t, err)
 	js, err := jetstream.New(nc)

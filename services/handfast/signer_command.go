@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/handfast/handfast/pkg/signature"
@@ -93,12 +95,39 @@ func (c *signerCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	var running atomic.Pointer[signer.Signer]
 	return service{
 		name: "signer", flags: &c.serviceFlags, address: c.HTTP, drain: signerDrain,
+		routes: keyRoutes(running.Load),
 		start: func(ctx context.Context, e environment) (process.Work, error) {
-			return signer.New(ctx, signer.Config{Concurrency: c.Concurrency, Vault: vault}, signer.Dependencies{
+			made, err := signer.New(ctx, signer.Config{Concurrency: c.Concurrency, Vault: vault}, signer.Dependencies{
 				NATS: e.nats, Logger: e.logger, TracerProvider: e.telemetry.TracerProvider(), MeterProvider: e.telemetry.MeterProvider(),
 			})
+			if err != nil {
+				return nil, err //nolint:wrapcheck // says what and what to do
+			}
+			running.Store(made)
+			return made, nil
 		},
 	}.run(ctx, s)
+}
+
+// keyRoutes show the public keys of a signer that may not run yet. They are public; who may reach the address is the
+// operator's choice.
+func keyRoutes(running func() *signer.Signer) []process.Route {
+	of := func(serve func(*signer.Signer, http.ResponseWriter, *http.Request)) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			made := running()
+			if made == nil {
+				w.Header().Set("Retry-After", "1")
+				http.Error(w, "the signer has not started yet", http.StatusServiceUnavailable)
+				return
+			}
+			serve(made, w, r)
+		})
+	}
+	return []process.Route{
+		{Path: "/.well-known/jwks.json", Handler: of((*signer.Signer).ServeJWKS)},
+		{Path: "/keys/{tenant}/{endpoint}", Handler: of((*signer.Signer).ServeKeys)},
+	}
 }

@@ -93,6 +93,10 @@ type answers struct {
 }
 
 func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodOptions { // the request without a message that comes first on HTTP/2
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
 	_, _ = io.Copy(io.Discard, r.Body)
 	a.mu.Lock()
 	defer a.mu.Unlock()
