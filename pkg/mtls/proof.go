@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"sync"
 	"time"
 
@@ -135,12 +136,20 @@ func (p *Proof) requested(info *tls.CertificateRequestInfo) {
 	}
 }
 
+// maxName bounds, in bytes, a name that somebody else chose: it stands in every receipt of the connection.
+const maxName = 512
+
+// distinguishedName is a name in words. T61Strings are any bytes at all, so that a name need not be text.
 func distinguishedName(raw []byte) string {
 	var sequence pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(raw, &sequence); err != nil || len(rest) > 0 {
 		return "unreadable name " + hex.EncodeToString(raw[:min(len(raw), 32)])
 	}
-	return sequence.String()
+	name := strings.ToValidUTF8(sequence.String(), "\uFFFD")
+	if len(name) > maxName {
+		name = strings.ToValidUTF8(name[:maxName], "") + "…"
+	}
+	return name
 }
 
 // Attributes are the span attributes of the handshake (DESIGN.md section 9), with the names of OpenTelemetry's TLS

@@ -24,6 +24,9 @@ import (
 	"github.com/handfast/handfast/pkg/stream"
 )
 
+// stalledEvery is how often a rotation that does not change is looked at, because that is news after a day.
+const stalledEvery = 10 * time.Minute
+
 // prepare makes what looks after identities, rotations and alerts.
 func (d *Dispatcher) prepare(ctx context.Context, deps Dependencies) error {
 	bucket, err := stream.OpenBucket(ctx, d.js, stream.IdentityBucket, d.logger)
@@ -64,6 +67,7 @@ func (d *Dispatcher) prepare(ctx context.Context, deps Dependencies) error {
 func (d *Dispatcher) tend(ctx context.Context, loops *sync.WaitGroup) {
 	loops.Go(func() { _ = d.renewer.Run(ctx) }) // nil by contract
 	loops.Go(func() { d.rotations.Run(ctx) })
+	loops.Go(func() { d.tellRotations(ctx) })
 	loops.Go(func() { _ = d.alerts.Run(ctx) }) // ends with ctx
 	loops.Go(func() {
 		for _, to := range d.endpoints.All() {
@@ -82,7 +86,7 @@ func (d *Dispatcher) tend(ctx context.Context, loops *sync.WaitGroup) {
 	})
 }
 
-// lookAround shows the desk every certificate that is in use, and how far the rotations are.
+// lookAround shows the desk every certificate that is in use.
 func (d *Dispatcher) lookAround(ctx context.Context) {
 	note := func(err error) {
 		if err != nil {
@@ -124,8 +128,29 @@ func (d *Dispatcher) lookAround(ctx context.Context) {
 		}
 		note(d.alerts.SeeRoots(to.Key(), roots...))
 	}
-	for _, name := range d.presenting.board.Identities() {
-		note(d.tellRotation(name))
+}
+
+// tellRotations tells how the rotations are, soon after each change of one.
+func (d *Dispatcher) tellRotations(ctx context.Context) {
+	for {
+		changed := d.presenting.board.Changed()
+		for _, name := range d.presenting.board.Identities() {
+			if err := d.tellRotation(name); err != nil {
+				d.logger.WarnContext(ctx, "a rotation cannot be told", slog.String("identity", name), slog.Any("error", err))
+			}
+		}
+		again := time.NewTimer(stalledEvery)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-again.C:
+		}
+		again.Stop()
+		select { // changes come in crowds
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ type identityCommand struct {
 	CA        identityCACommand        `cmd:"" help:"Print the roots that receivers trust." name:"ca"`
 	Authority identityAuthorityCommand `cmd:"" help:"Look after the authorities of our own."`
 	Rotate    identityRotateCommand    `cmd:"" help:"Move endpoints to another identity, each when it has proved that it accepts it."`
+	Reseal    identityResealCommand    `cmd:"" help:"Seal every stored key under another master key."`
 	Retire    identityRetireCommand    `cmd:"" help:"End an identity that nobody is presented any more."`
 }
 

@@ -84,6 +84,19 @@ func TestTheOperatorMayDoItsWork(t *testing.T) {
 	require.Eventually(t, func() bool { return hooks.count("/no") == 2 }, 20*time.Second, 20*time.Millisecond)
 	do("deadletter", "replay", letter.Delivery)
 	require.Eventually(t, func() bool { return hooks.count("/no") == 3 }, 20*time.Second, 20*time.Millisecond)
+	require.NoError(t, os.WriteFile(file("identity.key"), []byte(strings.Repeat("5b", 32)), 0o600))
+	stored := func(arguments ...string) string {
+		t.Helper()
+		return do(append([]string{"identity"}, append(arguments, "--identity-key-file", file("identity.key"))...)...)
+	}
+	stored("create", "next", "--san", client)
+	assert.Contains(t, do("identity", "list"), "next")
+	assert.Contains(t, do("identity", "ca"), "BEGIN CERTIFICATE")
+	assert.Contains(t, stored("csr", "bank", "--san", client), "BEGIN CERTIFICATE REQUEST")
+	stored("rotate", "default", "--to", "next", "--external")
+	assert.Contains(t, do("rotate", "status", "default"), "next")
+	do("rotate", "rollback", "default")
+	stored("reseal")
 	do("endpoint", "delete", "acme/good", "--yes")
 	for _, s := range services {
 		s.alive()
