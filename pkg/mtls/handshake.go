@@ -86,8 +86,8 @@ type handshaker struct {
 	revoked  *Revocation
 }
 
-// open dials, shakes hands, checks both directions, and on HTTP/2 hears the receiver once. The span belongs to the request that caused the dial. The error
-// is always a *Failure.
+// open dials, shakes hands, checks both directions, and on HTTP/2 hears the receiver once. The span belongs to the
+// request that caused the dial. The error is always a *Failure.
 func (h *handshaker) open(ctx context.Context) (*secureConn, *Failure) {
 	ctx, cancel := context.WithTimeout(ctx, h.options.HandshakeTimeout)
 	defer cancel()
@@ -101,7 +101,9 @@ func (h *handshaker) open(ctx context.Context) (*secureConn, *Failure) {
 			failure = exchangeFailure(h.target, conn, err, false, false)
 		}
 	}
-	span.SetAttributes(proof.Attributes()...)
+	if span.IsRecording() {
+		span.SetAttributes(proof.Attributes()...)
+	}
 	if failure != nil {
 		failure.Handshake = span.SpanContext()
 		span.SetStatus(codes.Error, failure.Error())

@@ -122,7 +122,7 @@ func (d *Dispatcher) lookAround(ctx context.Context) {
 		note(d.alerts.See(alert.Certificate{Kind: alert.Authority, Subject: a.Name, Fingerprint: a.Fingerprint(), NotBefore: root.NotBefore, NotAfter: root.NotAfter}))
 	}
 	for _, to := range d.endpoints.All() {
-		var roots []alert.Certificate
+		roots := make([]alert.Certificate, 0, len(to.TLS.Trust.Roots))
 		for _, root := range to.TLS.Trust.Roots {
 			roots = append(roots, alert.Certificate{Fingerprint: fingerprint(root), NotBefore: root.NotBefore, NotAfter: root.NotAfter})
 		}
