@@ -36,7 +36,7 @@ type Config struct {
 	TendInterval time.Duration
 	// Deployment names all of Handfast that works on one NATS account, in the source of its alerts. Default "handfast".
 	Deployment string
-	// ProbeRate is how many endpoints a rotation tries in a second. Default 20.
+	// ProbeRate is how many endpoints a rotation tries in a second. Default 10.
 	ProbeRate float64
 	// DrainTimeout bounds how long a stopping dispatcher waits for answers. Default 30 s.
 	DrainTimeout time.Duration
@@ -62,6 +62,9 @@ func (c Config) fill() Config {
 	c.Slots = max(c.Slots, minSlots)
 	if c.Bytes <= 0 {
 		c.Bytes = 256 << 20
+	}
+	if c.ProbeRate <= 0 {
+		c.ProbeRate = 10 // a handshake costs as much as twenty deliveries, on both sides
 	}
 	if c.Deployment == "" {
 		c.Deployment = "handfast"

@@ -26,7 +26,7 @@
 // # rotation
 //
 // A real one, as `handfast identity rotate` does it: the assignment of identity "default" is written into the bucket, the
-// dispatcher probes every endpoint with the next identity at its usual 20 a second, and moves each that accepts. One load
+// dispatcher probes every endpoint with the next identity at its usual 10 a second, and moves each that accepts. One load
 // runs through without a break:
 //
 //	quiet │ rotation │ rolled back, calm │ quiet │ rotation │ rolled back, calm │ quiet …

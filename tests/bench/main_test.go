@@ -67,7 +67,7 @@ func TestParse(t *testing.T) {
 	s, err := parse([]string{"--rounds", "3", "--http2", "--cpuprofile", "cpu.pprof"}, io.Discard)
 	require.NoError(t, err)
 	assert.Equal(t, settings{
-		deliveries: 16_000, rounds: 3, window: 4096, rate: 1000, seconds: 8, rotations: 3, probes: 20, handshakes: 600, http2: true, cpuProfile: "cpu.pprof",
+		deliveries: 16_000, rounds: 3, window: 4096, rate: 1000, seconds: 8, rotations: 2, probes: 10, handshakes: 600, http2: true, cpuProfile: "cpu.pprof",
 	}, s)
 
 	_, err = parse([]string{"--rounds", "0", "--seconds", "NaN", "--probes", "0", "more"}, io.Discard)

@@ -74,7 +74,7 @@ func (m *report) rounds(ctx context.Context, s settings, r *raw, p *pipeline) er
 }
 
 // more is how many rotations more the latency needs than the throughput: one pause of the machine decides its p99.
-const more = 2
+const more = 1
 
 // rotations makes the rotations, first under full load and then at the rate, whose quiet windows also give the latency.
 func (m *report) rotations(ctx context.Context, s settings, p *pipeline) error {

@@ -10,4 +10,8 @@
 //	    w.Publish("acme", "com.acme.order.created", `{"order":1}`)
 //	    …
 //	})
+//
+// One thing in a bubble is not as in life: the broker expires messages by a clock of its own, which is the real one here,
+// and may throw a whole stream away at the moment at which its first message reaches the stream's age (EVENTS 7 days,
+// RECEIPTS 30). Stories that last longer switch everything off over those moments (World.Sleep), or say what they rely on.
 package kit
