@@ -66,6 +66,8 @@ func drawing() map[string][]string {
 
 		"pkg/mtls/authority":  {"pkg/mtls"},
 		"pkg/mtls/token":      {"pkg/mtls"},
+		"pkg/receiver/nats":   {"pkg/receiver"},
+		"pkg/receiver/redis":  {"pkg/receiver"},
 		"pkg/stream/embedded": {"pkg/stream"},
 
 		// The signer never holds a client certificate's key, the dispatcher never
@@ -165,8 +167,8 @@ func natsAtTheEdges(m module) []string {
 		switch {
 		case below(path, "github.com/nats-io/nats-server") && !matches(p.path, []string{"pkg/stream/embedded/...", "tests/..."}):
 			return "the NATS server may be embedded only by pkg/stream/embedded and tests/"
-		case below(path, "github.com/nats-io") && !matches(p.path, []string{"pkg/event", "pkg/stream/...", "services/...", "tests/..."}):
-			return "NATS may be imported only by pkg/event, pkg/stream, services/ and tests/; declare a small interface here instead"
+		case below(path, "github.com/nats-io") && !matches(p.path, []string{"pkg/event", "pkg/stream/...", "pkg/receiver/nats", "services/...", "tests/..."}):
+			return "NATS may be imported only by pkg/event, pkg/stream, adapters named for it, services/ and tests/; declare a small interface here instead"
 		}
 		return ""
 	})
