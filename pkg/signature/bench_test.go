@@ -14,7 +14,7 @@ import (
 func benchRing(tb testing.TB) Ring {
 	tb.Helper()
 	var keys []Key
-	for _, scheme := range Schemes() {
+	for _, scheme := range Standard() {
 		key, err := GenerateKey(scheme, time.Time{}, rand.Reader)
 		require.NoError(tb, err)
 		key.State = Active

@@ -42,10 +42,11 @@ const (
 
 // Why a received request is not accepted.
 var (
-	// ErrMissingHeader means that one of the three webhook headers is absent.
+	// ErrMissingHeader means that a header field (for [Twilio], a part of the
+	// query) that carries the signature, or that is signed, is absent.
 	ErrMissingHeader = errors.New("webhook header missing")
-	// ErrMalformed means that a webhook header is there but is not in the form of
-	// Standard Webhooks, is doubled, or is longer than allowed.
+	// ErrMalformed means that such a field is there but is not in the form of its
+	// scheme, is doubled, or is longer than allowed.
 	ErrMalformed = errors.New("webhook header malformed")
 	// ErrTooOld means that the request was signed longer ago than the tolerance.
 	ErrTooOld = errors.New("webhook timestamp too old")

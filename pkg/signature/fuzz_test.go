@@ -45,7 +45,7 @@ func FuzzVerify(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	verifiers := []Verifier{{V1, "a", key.material.match}, {V1a, "b", pair.material.match}}
+	verifiers := []Verifier{{scheme: V1, keyID: "a", match: key.material.match}, {scheme: V1a, keyID: "b", match: pair.material.match}}
 	const id, unix, body = "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", `{"test": 2432232314}`
 	const good = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 	f.Add(id, unix, good, body)

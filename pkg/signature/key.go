@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"crypto"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -51,10 +52,18 @@ func GenerateKey(scheme string, now time.Time, random io.Reader) (Key, error) {
 	return newKey(scheme, now, secret, random)
 }
 
-// ParseSecret reads the secret of one key of the scheme, as it is written in
-// Standard Webhooks 1.0.0: "whsec_" with 24 to 64 bytes for v1; "whsk_" with a
-// seed of 32 bytes, or seed and public key of 64, for v1a; both in standard
-// base64. The key gets a random id, state [Next] and no dates; set what you know.
+// ParseSecret reads the secret of one key of the scheme, in the scheme's own form:
+//
+//   - v1: "whsec_" and 24 to 64 bytes in standard base64, which are the key; v1a:
+//     "whsk_" and a seed of 32 bytes, or seed and public key of 64 (Standard
+//     Webhooks 1.0.0)
+//   - rfc9421-ed25519, rfc9421-ecdsa-p256-sha256: a PKCS #8 private key (RFC 5208)
+//     in standard base64 or as PEM, for ECDSA also a PEM of SEC 1 (RFC 5915);
+//     rfc9421-hmac-sha256: 24 to 128 bytes in standard base64
+//   - stripe: the whole text, which starts with "whsec_"; the other providers and
+//     template: the whole text. The bytes of the text are the key.
+//
+// The key gets a random id, state [Next] and no dates; set what you know.
 //
 // The error wraps [ErrInvalidKey] or [ErrUnknownScheme], says what is wrong in
 // words and never repeats the secret. A secret that could be of another
@@ -79,13 +88,30 @@ func newKey(scheme string, now time.Time, m *material, random io.Reader) (Key, e
 	return Key{ID: "key_" + hex.EncodeToString(id), Scheme: scheme, Created: now, material: m}, nil
 }
 
-// Public returns the public key to give to receivers ("whpk_…"), or "" for a
-// scheme with a shared secret.
+// Public returns the public key to give to receivers, in the form that
+// [ParsePublicKey] reads, or "" for a scheme with a shared secret.
 func (k Key) Public() string {
 	if k.material == nil {
 		return ""
 	}
-	return k.material.public
+	return k.material.public.text
+}
+
+// PublicKey returns the public key for a program, an ed25519.PublicKey or an
+// *ecdsa.PublicKey, or nil for a scheme with a shared secret.
+func (k Key) PublicKey() crypto.PublicKey {
+	if k.material == nil {
+		return nil
+	}
+	return k.material.public.key
+}
+
+// usable refuses a key that the scheme must not see, or that cannot sign.
+func (k Key) usable(scheme string) error {
+	if k.Scheme != scheme || k.material == nil {
+		return fmt.Errorf("scheme %s: %w: key %q belongs to scheme %q or has no secret", scheme, ErrInvalidKey, k.ID, k.Scheme)
+	}
+	return nil
 }
 
 // Reveal returns the secret in the form that [ParseSecret] reads. It is the only
@@ -107,7 +133,11 @@ func (k Key) Verifier() (Verifier, error) {
 	if k.State >= Revoked {
 		return Verifier{}, fmt.Errorf("%w: key %q is %s and verifies nothing", ErrInvalidKey, k.ID, k.State)
 	}
-	return Verifier{scheme: k.Scheme, keyID: k.ID, match: k.material.match}, nil
+	v := Verifier{scheme: k.Scheme, keyID: k.ID, match: k.material.match}
+	if k.material.wide != nil {
+		v.wide = k.material.wide.match
+	}
+	return v, nil
 }
 
 // String describes the key without its secret.

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"unicode"
 )
@@ -22,8 +23,6 @@ const (
 const (
 	minSecretSize = 24
 	maxSecretSize = 64
-	// stripeLength is how many letters and digits follow "whsec_" at Stripe.
-	stripeLength = 32
 	// maxKeyText bounds what is looked at: far more than any key needs.
 	maxKeyText = 4096
 )
@@ -31,32 +30,70 @@ const (
 const stripeHint = "if it comes from Stripe, it is no Standard Webhooks secret although it starts in the same way: " +
 	"Stripe uses the whole text as the key, so the signatures would never match; ask for a Standard Webhooks secret instead"
 
-// Lookalike returns a warning in words if the secret is a good one for the
-// scheme but could as well be the secret of a provider that uses other key bytes
-// for the same text, and "" if not. Stripe's secrets and those of Standard
-// Webhooks cannot always be told apart; only the person who imports one knows.
-func Lookalike(scheme, secret string) string {
-	text, ok := strings.CutPrefix(secret, prefixSecret)
-	if scheme != V1 || !ok || len(text) != stripeLength || strings.ContainsAny(text, "+/=-_") {
-		return ""
+// ParsePublic reads a public key of scheme v1a ("whpk_" and 32 bytes in standard
+// base64); see [ParsePublicKey].
+func ParsePublic(public string) (Verifier, error) { return ParsePublicKey(V1a, public) }
+
+// ParsePublicKey reads a public key of the scheme, as given out by [Key.Public],
+// for verifying: "whpk_…" for v1a; for the schemes of RFC 9421 a
+// SubjectPublicKeyInfo (RFC 5280) in standard base64 or as PEM. The verifier's
+// key id is a fingerprint of the key. Take public keys from a place that you
+// trust, never from the request that you verify. The error wraps [ErrInvalidKey],
+// also for a scheme with shared secrets, or [ErrUnknownScheme].
+func ParsePublicKey(scheme, public string) (Verifier, error) {
+	s, err := lookup(scheme)
+	if err != nil {
+		return Verifier{}, err
 	}
-	return "this secret has the shape of a Stripe secret as well (whsec_ and 32 letters or digits); " + stripeHint
+	key, err := s.public(public)
+	if err != nil {
+		return Verifier{}, fmt.Errorf("%w: public key for scheme %s: %w", ErrInvalidKey, scheme, err)
+	}
+	sum := sha256.Sum256([]byte(key.text))
+	return Verifier{scheme: scheme, keyID: "pub-" + hex.EncodeToString(sum[:8]), match: key.match}, nil
 }
 
-// ParsePublic reads a public key of scheme v1a ("whpk_" and 32 bytes in standard
-// base64), as given out by [Key.Public], for verifying. The verifier's key id is
-// a fingerprint of the key. Take public keys from a place that you trust, never
-// from the request that you verify. The error wraps [ErrInvalidKey].
-func ParsePublic(public string) (Verifier, error) {
-	raw, err := decode(public, prefixPublic)
-	if err == nil && len(raw) != ed25519.PublicKeySize {
-		err = fmt.Errorf("it holds %d bytes; a public key has %d", len(raw), ed25519.PublicKeySize)
+// errShared answers whoever looks for a public key where there is none.
+var errShared = errors.New("this scheme has shared secrets and no public keys; use Key.Verifier")
+
+// standardSecret reads and makes keys of v1.
+type standardSecret struct{}
+
+func (standardSecret) parse(secret string) (*material, error) { return parseHMAC(secret) }
+
+func (standardSecret) public(string) (publicKey, error) { return publicKey{}, errShared }
+
+func (standardSecret) generate(random io.Reader) (*material, error) {
+	key := make([]byte, hmacKeySize)
+	if _, err := io.ReadFull(random, key); err != nil {
+		return nil, err
 	}
+	return newStandardSecret(key), nil
+}
+
+// standardPair reads and makes keys of v1a.
+type standardPair struct{}
+
+func (standardPair) parse(secret string) (*material, error) { return parseEd25519(secret) }
+
+func (standardPair) public(text string) (publicKey, error) {
+	raw, err := decode(text, prefixPublic)
 	if err != nil {
-		return Verifier{}, fmt.Errorf("%w: public key for scheme %s: %w", ErrInvalidKey, V1a, err)
+		return publicKey{}, err
 	}
-	sum := sha256.Sum256(raw)
-	return Verifier{scheme: V1a, keyID: "whpk-" + hex.EncodeToString(sum[:8]), match: matchEd25519(raw)}, nil
+	if len(raw) != ed25519.PublicKeySize {
+		return publicKey{}, fmt.Errorf("it holds %d bytes; a public key has %d", len(raw), ed25519.PublicKeySize)
+	}
+	key := ed25519.PublicKey(raw)
+	return publicKey{text: text, key: key, match: matchEd25519(key)}, nil
+}
+
+func (standardPair) generate(random io.Reader) (*material, error) {
+	seed := make([]byte, seedSize)
+	if _, err := io.ReadFull(random, seed); err != nil {
+		return nil, err
+	}
+	return newStandardPair(seed), nil
 }
 
 func parseHMAC(secret string) (*material, error) {
@@ -73,7 +110,7 @@ func parseHMAC(secret string) (*material, error) {
 	if len(raw) < minSecretSize || len(raw) > maxSecretSize {
 		return nil, fmt.Errorf("it holds %d bytes; a secret needs %d to %d; %s", len(raw), minSecretSize, maxSecretSize, stripeHint)
 	}
-	return newHMAC(raw), nil
+	return newStandardSecret(raw), nil
 }
 
 func parseEd25519(secret string) (*material, error) {
@@ -93,7 +130,7 @@ func parseEd25519(secret string) (*material, error) {
 		return nil, fmt.Errorf("it holds %d bytes; a private key is a seed of %d bytes, or seed and public key of %d",
 			len(raw), ed25519.SeedSize, ed25519.PrivateKeySize)
 	}
-	return newEd25519(raw[:seedSize:seedSize]), nil
+	return newStandardPair(raw[:seedSize:seedSize]), nil
 }
 
 // decode checks the wanted prefix and returns the bytes behind it. Its errors

@@ -26,8 +26,9 @@ type Getter interface {
 	Get(name string) string
 }
 
-// Request is what a scheme is shown. v1 and v1a look at ID, Time and Body only;
-// the other fields are for schemes that sign the request line or header fields.
+// Request is what a scheme is shown. v1, v1a and most of the providers' schemes
+// look at ID, Time and Body only; the other fields are for schemes that sign the
+// request line or header fields.
 type Request struct {
 	// ID is the webhook-id: 1 to [MaxIDLength] visible ASCII characters without a
 	// full stop. It stays the same on every attempt.
@@ -35,10 +36,11 @@ type Request struct {
 	// Time is when this attempt is signed. It is sent in whole Unix seconds; the
 	// fraction is cut off.
 	Time time.Time
-	// Method and URL are the request line.
+	// Method and URL are the request line; the URL is absolute. A request that is
+	// signed by [Twilio] has to be sent to a longer one: see [Query].
 	Method, URL string
-	// Header is the header as it will be sent. It may be left out for schemes
-	// that do not sign header fields.
+	// Header is the header as it will be sent. The schemes of RFC 9421 sign the
+	// Content-Type that they find in it, and [Twilio] looks whether it is a form.
 	Header Getter
 	// Body is the exact bytes that will be sent.
 	Body []byte
@@ -56,12 +58,15 @@ type Field struct {
 }
 
 func (r Request) validate() error {
-	problems := []error{checkID(r.ID)}
-	if r.Time.Unix() <= 0 {
-		problems = append(problems, errors.New("its time is not set or lies before 1970; give the time of this attempt"))
-	}
-	if err := errors.Join(problems...); err != nil {
+	if err := errors.Join(checkID(r.ID), r.validateTime()); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidRequest, err)
+	}
+	return nil
+}
+
+func (r Request) validateTime() error {
+	if r.Time.Unix() <= 0 {
+		return errors.New("its time is not set or lies before 1970; give the time of this attempt")
 	}
 	return nil
 }

@@ -19,24 +19,69 @@ type Signer struct {
 	// Around, when set, is called before each scheme signs, and what it returns
 	// is called with the keys that signed. It is the place for a span.
 	Around func(scheme string) (signed func(used []Used, err error))
+	// Template is what [TemplateScheme] writes; the other schemes ignore it.
+	Template Template
 }
 
 // Sign signs r with each of the schemes and every key of the ring that is active
 // or retiring at r.Time, and returns the header fields to add and the keys that
-// were used. A scheme is shown its own keys only.
+// were used. A scheme is shown its own keys only; one that has room for a single
+// signature (see [OneKey]) is shown the first active one.
+//
+// r.URL is the one that the request will be sent to: [Query] says what has to be
+// appended to it first. A scheme that misses it there refuses to sign.
 //
 // It signs with all of the schemes or not at all. The error lists every reason:
 // it wraps [ErrInvalidRequest], [ErrUnknownScheme] (also for no scheme at all, or
 // one named twice), [ErrNoActiveKey] or [ErrFieldConflict].
 func (s Signer) Sign(r Request, schemes []string, ring Ring) ([]Field, []Used, error) {
-	if len(schemes) == 0 {
-		return nil, nil, fmt.Errorf("%w: no scheme given, and nothing is ever sent unsigned; use one of %s", ErrUnknownScheme, strings.Join(Schemes(), ", "))
+	var room [4]turn // more than most endpoints have
+	turns, problems := s.turns(room[:0], r, schemes, ring)
+	if problems != nil {
+		return nil, nil, problems
 	}
 	var (
-		fields   []Field
-		used     []Used
-		problems []error
+		fields []Field
+		used   []Used
+		failed []error
 	)
+	for i := range turns {
+		added, err := s.one(turns[i].scheme, r, turns[i].keys)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		if fields == nil {
+			fields = added // one scheme is the common case, and needs no copy
+		} else {
+			fields = append(fields, added...)
+		}
+		used = appendUsed(used, turns[i].keys)
+	}
+	if len(failed) == 0 && len(schemes) > 1 {
+		var err error
+		if fields, err = merge(fields); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if err := errors.Join(failed...); err != nil {
+		return nil, nil, err
+	}
+	return fields, used, nil
+}
+
+// turn is one scheme with the keys that it signs with.
+type turn struct {
+	scheme Scheme
+	keys   []Key
+}
+
+// turns looks for every reason not to sign before anything is signed.
+func (s Signer) turns(turns []turn, r Request, schemes []string, ring Ring) ([]turn, error) {
+	if len(schemes) == 0 {
+		return nil, fmt.Errorf("%w: no scheme given, and nothing is ever sent unsigned; use one of %s", ErrUnknownScheme, strings.Join(Schemes(), ", "))
+	}
+	var problems []error
 	if err := r.validate(); err != nil {
 		problems = append(problems, err)
 	}
@@ -45,7 +90,7 @@ func (s Signer) Sign(r Request, schemes []string, ring Ring) ([]Field, []Used, e
 			problems = append(problems, fmt.Errorf("%w: %s is given twice", ErrUnknownScheme, name))
 			continue
 		}
-		scheme, err := lookup(name)
+		known, err := s.lookup(name)
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -55,31 +100,25 @@ func (s Signer) Sign(r Request, schemes []string, ring Ring) ([]Field, []Used, e
 			problems = append(problems, err)
 			continue
 		}
-		if len(problems) > 0 {
-			continue // it fails anyway: look for further reasons, do not sign
+		if known.oneKey {
+			keys = keys[:1]
 		}
-		added, err := s.one(scheme, r, keys)
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		if fields == nil {
-			fields = added // one scheme is the common case, and needs no copy
-		} else {
-			fields = append(fields, added...)
-		}
-		used = appendUsed(used, keys)
+		turns = append(turns, turn{scheme: known.Scheme, keys: keys})
 	}
-	if len(problems) == 0 && len(schemes) > 1 {
-		var err error
-		if fields, err = merge(fields); err != nil {
-			problems = append(problems, err)
-		}
+	return turns, errors.Join(problems...)
+}
+
+// lookup is lookup with the template in its scheme.
+func (s Signer) lookup(name string) (entry, error) {
+	known, err := lookup(name)
+	if err != nil || name != TemplateScheme {
+		return known, err
 	}
-	if err := errors.Join(problems...); err != nil {
-		return nil, nil, err
+	if known.Scheme, err = s.Template.Scheme(); err != nil {
+		return entry{}, fmt.Errorf("scheme %s: %w: %w", name, ErrInvalidRequest, err)
 	}
-	return fields, used, nil
+	known.oneKey = s.Template.Separator == ""
+	return known, nil
 }
 
 func (s Signer) one(scheme Scheme, r Request, keys []Key) ([]Field, error) {

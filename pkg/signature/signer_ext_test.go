@@ -29,7 +29,7 @@ func TestSignMergesSchemes(t *testing.T) {
 func TestSignUsesActiveThenRetiringKeysOnly(t *testing.T) {
 	now := time.Unix(vectorUnix, 0)
 	until := func(key signature.Key, at time.Time) signature.Key { key.NotAfter = at; return key }
-	for _, scheme := range signature.Schemes() {
+	for _, scheme := range signature.Standard() {
 		ring := ringOf(t,
 			generate(t, "next", scheme, signature.Next),
 			generate(t, "revoked", scheme, signature.Revoked),
@@ -114,7 +114,7 @@ func TestSignRefusesIDs(t *testing.T) {
 }
 
 func TestSchemeRefusesForeignAndMissingKeys(t *testing.T) {
-	for _, name := range signature.Schemes() {
+	for _, name := range signature.Standard() {
 		scheme, ok := signature.Lookup(name)
 		require.True(t, ok)
 		require.Equal(t, name, scheme.Name())
@@ -122,7 +122,7 @@ func TestSchemeRefusesForeignAndMissingKeys(t *testing.T) {
 		require.ErrorIs(t, err, signature.ErrNoActiveKey)
 		_, err = scheme.Sign(vectorRequest(), []signature.Key{{ID: "empty", Scheme: name}})
 		require.ErrorIs(t, err, signature.ErrInvalidKey)
-		for _, other := range signature.Schemes() {
+		for _, other := range signature.Standard() {
 			if other != name {
 				_, err = scheme.Sign(vectorRequest(), []signature.Key{generate(t, "k", other, signature.Active)})
 				require.ErrorIs(t, err, signature.ErrInvalidKey)
@@ -142,7 +142,7 @@ func TestSignConcurrently(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for range 50 {
-				fields, _, err := signature.Signer{}.Sign(vectorRequest(), signature.Schemes(), ring)
+				fields, _, err := signature.Signer{}.Sign(vectorRequest(), signature.Standard(), ring)
 				if assert.NoError(t, err) {
 					assert.Equal(t, vectorV1+" "+vectorV1a, fields[2].Value)
 				}

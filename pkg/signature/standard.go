@@ -3,7 +3,6 @@ package signature
 import (
 	"encoding/base64"
 	"fmt"
-	"io"
 )
 
 // hmacScheme is v1.
@@ -13,32 +12,12 @@ func (hmacScheme) Name() string { return V1 }
 
 func (hmacScheme) Sign(r Request, keys []Key) ([]Field, error) { return signStandard(V1, r, keys) }
 
-func (hmacScheme) parse(secret string) (*material, error) { return parseHMAC(secret) }
-
-func (hmacScheme) generate(random io.Reader) (*material, error) {
-	key := make([]byte, hmacKeySize)
-	if _, err := io.ReadFull(random, key); err != nil {
-		return nil, err
-	}
-	return newHMAC(key), nil
-}
-
 // ed25519Scheme is v1a.
 type ed25519Scheme struct{}
 
 func (ed25519Scheme) Name() string { return V1a }
 
 func (ed25519Scheme) Sign(r Request, keys []Key) ([]Field, error) { return signStandard(V1a, r, keys) }
-
-func (ed25519Scheme) parse(secret string) (*material, error) { return parseEd25519(secret) }
-
-func (ed25519Scheme) generate(random io.Reader) (*material, error) {
-	seed := make([]byte, seedSize)
-	if _, err := io.ReadFull(random, seed); err != nil {
-		return nil, err
-	}
-	return newEd25519(seed), nil
-}
 
 // signStandard writes the three fields of Standard Webhooks. Everything between
 // the content and the value of the signature field lives in one buffer: this
@@ -58,8 +37,8 @@ func signStandard(version string, r Request, keys []Key) ([]Field, error) {
 	value := buffer[head+maxSignatureSize : head+maxSignatureSize]
 	for i := range keys {
 		key := &keys[i]
-		if key.Scheme != version || key.material == nil {
-			return nil, fmt.Errorf("scheme %s: %w: key %q belongs to scheme %q or has no secret", version, ErrInvalidKey, key.ID, key.Scheme)
+		if err := key.usable(version); err != nil {
+			return nil, err
 		}
 		raw, err := key.material.sign(buffer[head:head:head+maxSignatureSize], buffer[:head:head], r.Body)
 		if err != nil {

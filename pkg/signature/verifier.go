@@ -7,13 +7,15 @@ import (
 )
 
 // Verifier checks signatures of one key. Make it with [Key.Verifier] for a shared
-// secret or with [ParsePublic] for a public key. However it is printed, a shared
+// secret or with [ParsePublicKey] for a public key. However it is printed, a shared
 // secret does not show. The zero value matches nothing and is refused by
-// [VerifyStandard].
+// [Verify].
 type Verifier struct {
 	scheme string
 	keyID  string
 	match  func(prefix, body []byte, signatures [][]byte) bool
+	// wide is match by HMAC-SHA512, of a key for templates.
+	wide func(prefix, body []byte, signatures [][]byte) bool
 }
 
 // Scheme is the scheme of the signatures that it checks.

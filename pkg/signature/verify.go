@@ -22,16 +22,6 @@ const (
 	maxStampDigits = 11 // until the year 5138
 )
 
-// Verified is what a receiver may believe about a request.
-type Verified struct {
-	// ID is the webhook-id: the same on every attempt of one delivery.
-	ID string
-	// Time is when this attempt was signed, in whole seconds.
-	Time time.Time
-	// Scheme and KeyID name the verifier that matched.
-	Scheme, KeyID string
-}
-
 // VerifyStandard checks a received request by Standard Webhooks 1.0.0: the three
 // webhook headers, the age of the timestamp against now, and that one of the
 // verifiers matches one of the signatures over exactly these body bytes.
@@ -56,7 +46,7 @@ func VerifyStandard(headers Getter, body []byte, verifiers []Verifier, now time.
 	if err != nil {
 		return Verified{}, err
 	}
-	signed, err := parseStamp(stamp)
+	signed, err := parseStamp(HeaderTimestamp, stamp)
 	if err != nil {
 		return Verified{}, err
 	}
@@ -95,13 +85,13 @@ func standardHeaders(headers Getter) (id, stamp, list string, err error) {
 
 // parseStamp accepts the one way to write a time only, because some verifiers
 // sign the text of the header and others the number that they read from it.
-func parseStamp(stamp string) (time.Time, error) {
-	if len(stamp) <= maxStampDigits && stamp[0] >= '1' && stamp[0] <= '9' {
+func parseStamp(header, stamp string) (time.Time, error) {
+	if stamp != "" && len(stamp) <= maxStampDigits && stamp[0] >= '1' && stamp[0] <= '9' {
 		if unix, err := strconv.ParseInt(stamp, 10, 64); err == nil {
 			return time.Unix(unix, 0).UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%w: %s is not a time in whole Unix seconds (digits only, no leading zero)", ErrMalformed, HeaderTimestamp)
+	return time.Time{}, fmt.Errorf("%w: %s is not a time in whole Unix seconds (digits only, no leading zero)", ErrMalformed, header)
 }
 
 func checkAge(signed, now time.Time, tolerance time.Duration) error {

@@ -22,7 +22,7 @@ func (s single) Get(name string) string { return s[name] }
 func signed(tb testing.TB, keys ...signature.Key) http.Header {
 	tb.Helper()
 	var schemes []string
-	for _, s := range signature.Schemes() {
+	for _, s := range signature.Standard() {
 		for _, k := range keys {
 			if k.Scheme == s {
 				schemes = append(schemes, s)

@@ -16,12 +16,18 @@ import (
 )
 
 type keyCommand struct {
-	Show keyShowCommand `cmd:"" help:"Show an endpoint's signing keys: what its receiver needs."`
+	List   keyListCommand   `cmd:"" help:"List signing keys, with their states and dates."`
+	Show   keyShowCommand   `cmd:"" help:"Show an endpoint's signing keys: what its receiver needs."`
+	Create keyCreateCommand `cmd:"" help:"Make a key: the first of its scheme, or the next one for a rotation."`
+	Import keyImportCommand `cmd:"" help:"Take a secret that a receiver has already."`
+	Rotate keyRotateCommand `cmd:"" help:"Put the next key in the place of the active one, which still signs for a while."`
+	Revoke keyRevokeCommand `cmd:"" help:"End a key for good, at once."`
 }
 
 // masterFlags say which master key opens the signing keys.
 type masterFlags struct {
-	MasterKeyFile string `env:"HANDFAST_MASTER_KEY_FILE" help:"File with the master key that the signers use; without it, ./.handfast/master.key of 'handfast dev' when it exists." placeholder:"FILE"`
+	MasterKeyFile         string   `env:"HANDFAST_MASTER_KEY_FILE" help:"File with the master key that the signers use; without it, ./.handfast/master.key of 'handfast dev' when it exists." placeholder:"FILE"`
+	PreviousMasterKeyFile []string `env:"HANDFAST_PREVIOUS_MASTER_KEY_FILE" help:"File with a master key of before, which only opens; repeat it for several." placeholder:"FILE"`
 }
 
 // vault opens. dir is where development keeps its own.
@@ -33,11 +39,24 @@ func (f masterFlags) vault(dir string) (signature.Vault, error) {
 			return signature.Vault{}, errors.New("signing keys are sealed, and no master key was given to open them; name its file with --master-key-file or HANDFAST_MASTER_KEY_FILE")
 		}
 	}
-	key, err := signature.LoadMasterKey(name)
-	if err != nil {
-		return signature.Vault{}, fmt.Errorf("--master-key-file: %w", err)
+	var vault signature.Vault
+	var problems []error
+	var err error
+	if vault.Current, err = signature.LoadMasterKey(name); err != nil {
+		problems = append(problems, fmt.Errorf("--master-key-file: %w", err))
 	}
-	return signature.Vault{Current: key}, nil
+	for _, previous := range f.PreviousMasterKeyFile {
+		key, err := signature.LoadMasterKey(previous)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("--previous-master-key-file: %w", err))
+			continue
+		}
+		vault.Previous = append(vault.Previous, key)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return signature.Vault{}, err
+	}
+	return vault, nil
 }
 
 type keyShowCommand struct {
@@ -52,7 +71,8 @@ type keyShowCommand struct {
 // Help is the manual.
 func (*keyShowCommand) Help() string {
 	return `A receiver verifies with whpk_… (scheme v1a, a public key), or with whsec_… (scheme v1, a secret that both sides share), by any
-library of Standard Webhooks. Every active or retiring key signs each request, so one of them is enough.
+library of Standard Webhooks. Every active or retiring key signs each request, so one of them is enough. What is revoked or
+has retired is not shown; 'handfast key list' lists it.
 
   handfast key show acme/orders             # public keys
   handfast key show acme/orders --reveal    # and the secrets, for the receiver's configuration`
@@ -68,6 +88,24 @@ type shownKey struct {
 	NotAfter *time.Time `json:"not_after,omitempty"`
 	Public   string     `json:"public,omitempty"`
 	Secret   string     `json:"secret,omitempty"`
+	// Signs tells whether it signs now; absent where only what the receiver needs is shown.
+	Signs *bool `json:"signs,omitempty"`
+}
+
+// ends is the end of a key for people.
+func (k shownKey) ends() string {
+	if k.NotAfter == nil {
+		return "-"
+	}
+	return stamp(*k.NotAfter)
+}
+
+// stateNow is the state for people: a retiring key has retired by itself when its time is over.
+func stateNow(k signature.Key, now time.Time) string {
+	if k.State != signature.Revoked && k.Ended(now) {
+		return "retired"
+	}
+	return k.State.String()
 }
 
 func show(to endpoint.Key, k signature.Key, reveal bool) shownKey {
@@ -96,8 +134,11 @@ func (c *keyShowCommand) Run(ctx context.Context, s streams) error {
 		}
 		t := newTable(table.Column{Name: "ID", Whole: true}, table.Column{Name: "SCHEME"}, table.Column{Name: "STATE"},
 			table.Column{Name: "CREATED", Whole: true}, table.Column{Name: "KEY", Whole: true})
-		hidden := 0
+		hidden, now := 0, time.Now()
 		for _, k := range ring.Keys() {
+			if k.Over(now) {
+				continue // a receiver must not accept it
+			}
 			shown := show(c.Endpoint.Key, k, c.Reveal)
 			if c.JSON {
 				if err := writeJSON(s.out, shown); err != nil {
@@ -110,7 +151,11 @@ func (c *keyShowCommand) Run(ctx context.Context, s streams) error {
 				text = "whsec_… (hidden)"
 				hidden++
 			}
-			t.Row(shown.ID, shown.Scheme, shown.State, stamp(shown.Created), text)
+			state := shown.State
+			if shown.NotAfter != nil {
+				state += " until " + shown.ends()
+			}
+			t.Row(shown.ID, shown.Scheme, state, stamp(shown.Created), text)
 		}
 		if c.JSON {
 			return nil

@@ -2,12 +2,10 @@ package signer
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,19 +16,17 @@ import (
 )
 
 // Keyring is the bucket of sealed signing keys, opened. What is open stays in this process.
+//
+// A keyring that follows the bucket answers from memory, as long as it is sure that it knows everything that was written
+// until a moment ago; else it asks the bucket. So a change is in force within a second in every signer, also in one whose
+// view of the bucket stands still without an error.
 type Keyring struct {
 	kv         jetstream.KeyValue
 	vault      signature.Vault
 	partitions int
 	logger     *slog.Logger
-
-	mu    sync.RWMutex
-	rings map[endpoint.Key]opened
-}
-
-type opened struct {
-	ring     signature.Ring
-	revision uint64
+	view       view
+	published  published
 }
 
 // OpenKeyring binds to the bucket. Nothing is opened yet.
@@ -39,33 +35,40 @@ func OpenKeyring(ctx context.Context, js jetstream.JetStream, t stream.Topology,
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", stream.SigningKeyBucket, err)
 	}
-	return &Keyring{kv: kv, vault: vault, partitions: t.Partitions, logger: logger, rings: make(map[endpoint.Key]opened)}, nil
+	return &Keyring{kv: kv, vault: vault, partitions: t.Partitions, logger: logger}, nil
 }
 
 // Ring returns the keys of an endpoint. A scheme that has none yet gets one: whoever stores it first wins, the others
 // read it. The error says what keeps the keys closed.
 func (k *Keyring) Ring(ctx context.Context, key endpoint.Key, schemes []string) (signature.Ring, error) {
-	k.mu.RLock()
-	held, ok := k.rings[key]
-	k.mu.RUnlock()
-	if ok && complete(held.ring, schemes) {
-		return held.ring, nil
+	known, sure := k.known(ctx, key)
+	if sure && known.err != nil {
+		return signature.Ring{}, known.err
 	}
-	// Two rounds more than needed: each lost race means that somebody else made progress.
-	for range 4 {
-		held, err := k.read(ctx, key)
-		if err != nil {
-			return signature.Ring{}, err
-		}
-		if complete(held.ring, schemes) {
-			k.keep(key, held)
-			return held.ring, nil
-		}
-		if err := k.extend(ctx, key, held, schemes); err != nil {
-			return signature.Ring{}, err
-		}
+	if sure && complete(known.ring, schemes) {
+		return known.ring, nil
 	}
-	return signature.Ring{}, fmt.Errorf("signing keys of %s changed too fast to be read; trying again later", key)
+	held, err := k.read(ctx, key)
+	if err != nil {
+		return signature.Ring{}, err
+	}
+	if held.revision != 0 && held.at.Before(known.at) {
+		held = known // a replica of the bucket that is behind has answered
+	}
+	if held.err != nil || complete(held.ring, schemes) {
+		return held.ring, held.err
+	}
+	made := false
+	ring, err := k.Change(ctx, key, func(before signature.Ring) (signature.Ring, error) {
+		if made = !complete(before, schemes); !made {
+			return before, ErrUnchanged // somebody else was faster
+		}
+		return extend(before, key, schemes)
+	})
+	if err == nil && made {
+		k.logger.InfoContext(ctx, "made signing keys", slog.String("endpoint", key.String()), slog.Any("schemes", schemes))
+	}
+	return ring, err
 }
 
 func complete(ring signature.Ring, schemes []string) bool {
@@ -78,74 +81,34 @@ func complete(ring signature.Ring, schemes []string) bool {
 	return true
 }
 
-func (k *Keyring) read(ctx context.Context, key endpoint.Key) (opened, error) {
-	entry, err := k.kv.Get(ctx, stream.EndpointKey(key, k.partitions))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return opened{}, nil
-	}
-	if err != nil {
-		return opened{}, fmt.Errorf("read signing keys of %s: %w", key, err)
-	}
-	ring, err := k.vault.Open(key.String(), entry.Value())
-	if err != nil {
-		return opened{}, fmt.Errorf("signing keys of %s stay closed: %w", key, err)
-	}
-	return opened{ring: ring, revision: entry.Revision()}, nil
-}
-
-// extend stores a ring with a new active key for every scheme that has none. A lost race is no error.
-func (k *Keyring) extend(ctx context.Context, key endpoint.Key, held opened, schemes []string) error {
-	ring := held.ring
+// extend adds an active key for every scheme that has none at all. Where all keys are revoked none is made: whoever
+// revoked them has to decide.
+func extend(ring signature.Ring, key endpoint.Key, schemes []string) (signature.Ring, error) {
 	for _, scheme := range schemes {
 		if complete(ring, []string{scheme}) {
 			continue
 		}
-		made, err := signature.GenerateKey(scheme, time.Now(), rand.Reader)
+		made, err := NewKey(scheme)
+		if err == nil {
+			made.State = signature.Active
+			ring, err = ring.Put(made)
+		}
 		if err != nil {
-			return fmt.Errorf("make a %s key for %s: %w", scheme, key, err)
-		}
-		made.State = signature.Active
-		if ring, err = ring.Put(made); err != nil {
-			return fmt.Errorf("make a %s key for %s: %w", scheme, key, err)
+			return signature.Ring{}, fmt.Errorf("make a %s key for %s: %w", scheme, key, err)
 		}
 	}
-	sealed, err := k.vault.Seal(ring, key.String())
-	if err != nil {
-		return fmt.Errorf("seal signing keys of %s: %w", key, err)
-	}
-	at := stream.EndpointKey(key, k.partitions)
-	if held.revision == 0 {
-		_, err = k.kv.Create(ctx, at, sealed)
-	} else {
-		_, err = k.kv.Update(ctx, at, sealed, held.revision)
-	}
-	var api *jetstream.APIError
-	if errors.Is(err, jetstream.ErrKeyExists) || (errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("store signing keys of %s: %w", key, err)
-	}
-	k.logger.InfoContext(ctx, "made signing keys", slog.String("endpoint", key.String()), slog.Any("schemes", schemes))
-	return nil
-}
-
-func (k *Keyring) keep(key endpoint.Key, o opened) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.rings[key].revision < o.revision {
-		k.rings[key] = o
-	}
+	return ring, nil
 }
 
 // Follow keeps what is open equal to the bucket until ctx ends, so that a revoked key stops signing at once.
 func (k *Keyring) Follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := k.watch(ctx)
+		k.view.stop()
 		if ctx.Err() != nil {
 			return
 		}
-		k.logger.WarnContext(ctx, "cannot follow the signing keys; trying again", slog.Any("error", err))
+		k.logger.WarnContext(ctx, "cannot follow the signing keys; asking for each until that is possible again", slog.Any("error", err))
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
@@ -154,47 +117,49 @@ func (k *Keyring) Follow(ctx context.Context) {
 }
 
 func (k *Keyring) watch(ctx context.Context) error {
+	// Whatever was written before the watch begins is handed on by it, also when it was removed without a trace.
+	last, err := k.last(ctx)
+	if err != nil {
+		return err
+	}
 	watcher, err := k.kv.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watch bucket %s: %w", stream.SigningKeyBucket, err)
 	}
 	defer watcher.Stop() //nolint:errcheck // it ends with the connection in any case
+	k.view.begin(last.made)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case entry, open := <-watcher.Updates():
-			if !open {
+			switch {
+			case !open:
 				return errors.New("the watch ended")
-			}
-			if entry != nil {
+			case entry == nil:
+				k.view.complete(last.revision)
+			default:
 				k.take(ctx, entry)
 			}
 		}
 	}
 }
 
+// take opens one entry of the bucket. What cannot be opened must not go on signing with what was there before.
 func (k *Keyring) take(ctx context.Context, entry jetstream.KeyValueEntry) {
 	key, _, err := stream.ParseEndpointKey(entry.Key())
 	if err != nil {
 		k.logger.WarnContext(ctx, "foreign entry among the signing keys", slog.Any("error", err))
+		k.view.skip(entry.Revision())
 		return
 	}
-	if entry.Operation() != jetstream.KeyValuePut {
-		k.mu.Lock()
-		delete(k.rings, key)
-		k.mu.Unlock()
-		return
+	held := opened{revision: entry.Revision(), at: entry.Created()}
+	if entry.Operation() == jetstream.KeyValuePut {
+		if held, err = k.open(key, entry); err != nil {
+			held = opened{revision: entry.Revision(), at: entry.Created(), err: err}
+			k.logger.ErrorContext(ctx, "signing keys cannot be opened; deliveries of this endpoint wait",
+				slog.String("endpoint", key.String()), slog.Any("error", err))
+		}
 	}
-	ring, err := k.vault.Open(key.String(), entry.Value())
-	if err != nil {
-		// What cannot be opened must not go on signing with what was there before.
-		k.mu.Lock()
-		delete(k.rings, key)
-		k.mu.Unlock()
-		k.logger.ErrorContext(ctx, "signing keys cannot be opened; deliveries of this endpoint wait",
-			slog.String("endpoint", key.String()), slog.Any("error", err))
-		return
-	}
-	k.keep(key, opened{ring: ring, revision: entry.Revision()})
+	k.view.put(key, held)
 }

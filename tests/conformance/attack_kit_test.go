@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -163,13 +164,13 @@ func (g *target) sign(id string, at time.Time, body string) letter {
 
 // with replaces each line of that field by these, none to take it away.
 func (l letter) with(name string, lines ...string) letter {
-	kept := make([]string, 0, len(l.header)+len(lines))
+	kept := make([]string, 0, len(l.header))
 	for _, line := range l.header {
 		if field, _, _ := strings.Cut(line, ":"); !strings.EqualFold(field, name) {
 			kept = append(kept, line)
 		}
 	}
-	l.header = append(kept, lines...)
+	l.header = slices.Concat(kept, lines)
 	return l
 }
 

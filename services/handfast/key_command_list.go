@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/services/handfast/connection"
+	"github.com/handfast/handfast/services/handfast/operator"
+	"github.com/handfast/handfast/services/handfast/table"
+)
+
+type keyListCommand struct {
+	masterFlags
+	connection.Flags
+
+	Of   keyOwner `arg:"" optional:"" help:"Only of this tenant, or of this endpoint." placeholder:"TENANT[/NAME]"`
+	JSON bool     `help:"Print one JSON object per key." name:"json"`
+}
+
+// Help is the manual.
+func (*keyListCommand) Help() string {
+	return `A key is next (known, does not sign yet), active (signs), retiring (signs until it ends), retired (its end has passed) or
+revoked (never signs again). No secret is shown.
+
+  handfast key list
+  handfast key list acme
+  handfast key list acme/orders --json`
+}
+
+// keyOwner is TENANT or TENANT/NAME on the command line.
+type keyOwner struct{ endpoint.Key }
+
+// UnmarshalText reads it.
+func (o *keyOwner) UnmarshalText(text []byte) error {
+	tenant, name, both := strings.Cut(string(text), "/")
+	if !both {
+		name = "x" // only the tenant is checked
+	}
+	key, err := endpoint.ParseKey(tenant + "/" + name)
+	if err != nil {
+		return fmt.Errorf("%q is neither TENANT nor TENANT/NAME: %w", text, err)
+	}
+	if !both {
+		key.Name = ""
+	}
+	o.Key = key
+	return nil
+}
+
+// Run lists.
+func (c *keyListCommand) Run(ctx context.Context, s streams) error {
+	vault, err := c.vault(".handfast")
+	if err != nil {
+		return err
+	}
+	return operate(ctx, s, &c.Flags, "key", func(o *operator.Operator) error {
+		if c.Of.Name != "" {
+			ring, err := o.Keys(ctx, c.Of.Key, vault)
+			if err != nil {
+				return err //nolint:wrapcheck // says what and what to do
+			}
+			return c.print(s, []operator.HeldKeys{{Endpoint: c.Of.Key, Ring: ring}})
+		}
+		all, err := o.AllKeys(ctx, c.Of.Tenant, vault)
+		if err != nil {
+			return err //nolint:wrapcheck // says what and what to do
+		}
+		return c.print(s, all)
+	})
+}
+
+func (c *keyListCommand) print(s streams, all []operator.HeldKeys) error {
+	t := newTable(table.Column{Name: "ENDPOINT", Whole: true}, table.Column{Name: "ID", Whole: true}, table.Column{Name: "SCHEME"},
+		table.Column{Name: "STATE"}, table.Column{Name: "CREATED", Whole: true}, table.Column{Name: "ENDS", Whole: true})
+	now := time.Now()
+	var closed []error
+	for _, held := range all {
+		if held.Closed != nil {
+			closed = append(closed, held.Closed)
+			continue
+		}
+		for _, k := range held.Ring.Keys() {
+			shown := listed(held.Endpoint, k, now)
+			if c.JSON {
+				if err := writeJSON(s.out, shown); err != nil {
+					return err
+				}
+				continue
+			}
+			created := "-"
+			if !shown.Created.IsZero() {
+				created = stamp(shown.Created)
+			}
+			t.Row(shown.Endpoint, shown.ID, shown.Scheme, stateNow(k, now), created, shown.ends())
+		}
+	}
+	if len(all) == 0 {
+		s.hintf("there are no signing keys; a signer makes them for each endpoint, and `handfast key create` or `import` before")
+	}
+	if !c.JSON {
+		if err := t.Write(s.out); err != nil {
+			return err //nolint:wrapcheck // says what already
+		}
+	}
+	return errors.Join(closed...)
+}
