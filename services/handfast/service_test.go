@@ -229,7 +229,7 @@ func TestServicesWaitForNATSAndForTheTopology(t *testing.T) {
 	assert.Contains(t, out, "consumer  DELIVERIES/p001          would be created\n")
 	status, out, said = invoke(t, "topology", "apply", "--server", server, "--partitions", "2")
 	require.Equal(t, 0, status, said)
-	assert.Contains(t, out, "\n14 created, 0 changed, 0 unchanged\n")
+	assert.Contains(t, out, "\n15 created, 0 changed, 0 unchanged\n")
 	status, out, _ = invoke(t, "topology", "apply", "--server", server, "--max-bytes", "2GiB", "--json")
 	require.Equal(t, 0, status)
 	assert.Contains(t, out, `{"kind":"stream","name":"RECEIPTS","result":"changed","fields":[{"name":"max_bytes","old":"1073741824","new":"2147483648"}]}`)
