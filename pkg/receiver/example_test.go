@@ -3,9 +3,12 @@ package receiver_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"time"
 
 	"github.com/handfast/handfast/pkg/receiver"
@@ -70,4 +73,37 @@ func show(response *http.Response, err error) {
 		return
 	}
 	fmt.Printf("%d %s", response.StatusCode, text)
+}
+
+// Behind a proxy that ends TLS, the certificate comes in a header: from the proxy only, and verified again.
+func ExampleTerminator() {
+	ca, certificate, _, verifier, err := world()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	verified, err := receiver.New(receiver.Options{
+		Clients: []string{"webhooks.sender.example"},
+		Keys:    []signature.Verifier{verifier},
+		Terminator: &receiver.Terminator{
+			Form:  receiver.RFC9440,
+			Hops:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")},
+			Roots: ca.pool,
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, from := range []string{"10.0.0.7:4711", "203.0.113.9:4711"} {
+		request := httptest.NewRequest(http.MethodOptions, "/", http.NoBody)
+		request.RemoteAddr = from
+		request.Header.Set("Client-Cert", ":"+base64.StdEncoding.EncodeToString(certificate.Certificate[0])+":")
+		recorder := httptest.NewRecorder()
+		verified(http.NotFoundHandler()).ServeHTTP(recorder, request)
+		fmt.Println(from, recorder.Code)
+	}
+	// Output:
+	// 10.0.0.7:4711 204
+	// 203.0.113.9:4711 495
 }

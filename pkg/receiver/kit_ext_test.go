@@ -25,6 +25,8 @@ type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	pool *x509.CertPool
+	// usage is what the certificates are for.
+	usage x509.ExtKeyUsage
 }
 
 func newAuthority() (*authority, error) {
@@ -46,7 +48,7 @@ func newAuthority() (*authority, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
-	return &authority{cert: cert, key: key, pool: pool}, nil
+	return &authority{cert: cert, key: key, pool: pool, usage: x509.ExtKeyUsageClientAuth}, nil
 }
 
 // issue makes a client certificate with these names; "//" tells a URI.
@@ -54,7 +56,7 @@ func (a *authority) issue(commonName string, names ...string) (tls.Certificate, 
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: commonName},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{a.usage},
 	}
 	for _, name := range names {
 		if u, err := url.Parse(name); err == nil && u.Scheme != "" {

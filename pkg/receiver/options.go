@@ -3,9 +3,7 @@ package receiver
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
-	"strings"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -14,27 +12,67 @@ import (
 	"github.com/handfast/handfast/pkg/signature"
 )
 
-// DefaultMaxBody is the largest body, in bytes, that is read if the options do
-// not say otherwise.
-const DefaultMaxBody = 1 << 20
+// What holds if the options do not say otherwise.
+const (
+	// DefaultMaxBody is the largest body, in bytes, that is read.
+	DefaultMaxBody = 1 << 20
+	// DefaultMaxHeader is the largest header, in bytes, that is looked at.
+	DefaultMaxHeader = 64 << 10
+	// DefaultRemember is how long the id of a processed delivery is remembered.
+	DefaultRemember = 24 * time.Hour
+	// DefaultHandlerTimeout is how long a handler may take.
+	DefaultHandlerTimeout = time.Minute
+)
 
-const maxDNSName = 253 // characters, RFC 1035 section 2.3.4
+// leaseGrace is how much longer a claim lasts than its handler.
+const leaseGrace = 10 * time.Second
 
 // Options is how a receiver decides whom to believe. Clients and Keys are needed;
 // everything else has a safe zero value.
+//
+// One receiver is for one sender: its certificates, its keys and its ids belong
+// together. For a second sender make a second receiver.
 type Options struct {
 	// Clients are the names that may call: DNS names and absolute URIs, one of
 	// which has to be a subject alternative name of the client's certificate.
 	// DNS names are compared without regard to case, URIs byte by byte.
 	Clients []string
 	// Keys verify signatures; one has to match. During a rotation give the old
-	// and the new one.
+	// and the new one. The schemes of the keys are those that are accepted, side
+	// by side if they are of one strength (the package comment says why); whatever
+	// else signs a request is ignored.
 	Keys []signature.Verifier
+	// Template says how the scheme "template" is written, if there is a key of it.
+	Template signature.Template
 	// Tolerance is how far a timestamp may be from the clock, to either side.
 	// Zero means [signature.DefaultTolerance].
 	Tolerance time.Duration
 	// MaxBody is the largest body in bytes. Zero means [DefaultMaxBody].
 	MaxBody int64
+	// MaxHeader is the largest header in bytes. Zero means [DefaultMaxHeader]. The
+	// server itself reads up to http.Server.MaxHeaderBytes before that.
+	MaxHeader int64
+	// Terminator is the proxy that ends TLS in front of this receiver. Nil means
+	// that there is none, and that the connection itself has to prove the client.
+	Terminator *Terminator
+	// Authority is the host, and the port if it has one, that the sender was told,
+	// for schemes that sign it. Empty means that of the request; behind a proxy
+	// that changes it, give it here.
+	Authority string
+	// Store remembers deliveries, so that each is processed once. Nil means
+	// [NewMemory] with its default size: right for one process.
+	Store Store
+	// Realm keeps the ids of receivers that share a Store apart: one for each
+	// sender. Receivers of the same sender on several paths or machines share one.
+	Realm string
+	// Remember is how long a processed delivery is known as a duplicate; give the
+	// sender's whole retry schedule. Zero means [DefaultRemember]; twice the
+	// Tolerance is the least.
+	Remember time.Duration
+	// HandlerTimeout ends the context of a handler that takes longer. As long, and
+	// 10 s more, a process that died keeps others from processing the same
+	// delivery. Zero means [DefaultHandlerTimeout].
+	HandlerTimeout time.Duration
 	// TracerProvider gets the span "receive". Without one, OpenTelemetry's global
 	// provider is used, which does nothing until the program sets it.
 	TracerProvider trace.TracerProvider
@@ -42,37 +80,75 @@ type Options struct {
 	Now func() time.Time
 }
 
-// withDefaults checks every option and fills in what was left out.
-func (o Options) withDefaults() (Options, allowed, error) {
+// guard checks every option and fills in what was left out.
+func (o Options) guard() (guard, error) {
 	var problems []error
-	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-
-	names, err := parseClients(o.Clients)
-	if err != nil {
-		problems = append(problems, err)
-	}
-	if len(o.Keys) == 0 {
-		add("Keys is empty, so no signature could ever match; give a verifier for each key of the sender")
-	}
-	for i, key := range o.Keys {
-		if !key.Valid() {
-			add("Keys[%d] was not made from a key; use signature.Key.Verifier or signature.ParsePublic", i)
+	note := func(err error) {
+		if err != nil {
+			problems = append(problems, err)
 		}
 	}
-	if o.Tolerance < 0 {
-		add("Tolerance is %s; it cannot be negative", o.Tolerance)
+	clients, err := parseClients(o.Clients)
+	note(err)
+	schemes, err := checkKeys(o.Keys, o.Template)
+	note(err)
+	note(o.checkNumbers())
+	var proxy *terminator
+	if o.Terminator != nil {
+		proxy, err = o.Terminator.check()
+		note(err)
 	}
-	if o.MaxBody < 0 {
-		add("MaxBody is %d; it cannot be negative", o.MaxBody)
+	o = o.withDefaults()
+	if o.Remember < 2*o.Tolerance {
+		note(fmt.Errorf("Remember is %s, which is less than twice the Tolerance; a replay could come after it was forgotten", o.Remember)) //nolint:staticcheck // the name of a field
 	}
 	if err := errors.Join(problems...); err != nil {
-		return Options{}, allowed{}, fmt.Errorf("receiver options: %w", err)
+		return guard{}, fmt.Errorf("receiver options: %w", err)
 	}
+	return guard{
+		Options: o, clients: clients, schemes: schemes, terminator: proxy, tracer: o.TracerProvider.Tracer(tracerName),
+		ledger: ledger{
+			store: o.Store, realm: o.Realm, now: o.Now,
+			lease: o.HandlerTimeout + leaseGrace, remember: o.Remember, tolerance: o.Tolerance,
+		},
+	}, nil
+}
+
+func (o Options) checkNumbers() error {
+	var problems []error
+	for _, n := range []struct {
+		name     string
+		negative bool
+		value    any
+	}{
+		{"Tolerance", o.Tolerance < 0, o.Tolerance},
+		{"MaxBody", o.MaxBody < 0, o.MaxBody},
+		{"MaxHeader", o.MaxHeader < 0, o.MaxHeader},
+		{"Remember", o.Remember < 0, o.Remember},
+		{"HandlerTimeout", o.HandlerTimeout < 0, o.HandlerTimeout},
+	} {
+		if n.negative {
+			problems = append(problems, fmt.Errorf("%s is %v; it cannot be negative", n.name, n.value))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (o Options) withDefaults() Options {
 	if o.Tolerance == 0 {
 		o.Tolerance = signature.DefaultTolerance
 	}
 	if o.MaxBody == 0 {
 		o.MaxBody = DefaultMaxBody
+	}
+	if o.MaxHeader == 0 {
+		o.MaxHeader = DefaultMaxHeader
+	}
+	if o.Remember == 0 {
+		o.Remember = max(DefaultRemember, 2*o.Tolerance)
+	}
+	if o.HandlerTimeout == 0 {
+		o.HandlerTimeout = DefaultHandlerTimeout
 	}
 	if o.TracerProvider == nil {
 		o.TracerProvider = otel.GetTracerProvider()
@@ -80,67 +156,9 @@ func (o Options) withDefaults() (Options, allowed, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	o.Keys = append([]signature.Verifier(nil), o.Keys...)
-	return o, names, nil
-}
-
-func parseClients(clients []string) (allowed, error) {
-	names := allowed{uris: map[string]bool{}, dns: map[string]bool{}}
-	var problems []error
-	if len(clients) == 0 {
-		problems = append(problems, errors.New("Clients is empty, so nobody may call; name the sender's certificate by its DNS name or URI")) //nolint:staticcheck // the name of a field
+	if o.Store == nil {
+		o.Store = newMemory(DefaultMemory, o.Now)
 	}
-	for i, name := range clients {
-		var err error
-		if strings.Contains(name, ":") {
-			err = checkURI(name)
-			names.uris[name] = true
-		} else {
-			err = checkDNS(name)
-			names.dns[strings.ToLower(name)] = true
-		}
-		if err != nil {
-			problems = append(problems, fmt.Errorf("Clients[%d] %q: %w", i, name, err)) //nolint:staticcheck // as above
-		}
-	}
-	return names, errors.Join(problems...)
-}
-
-func checkURI(name string) error {
-	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
-		return errors.New("an IP address is no identity; use a DNS name or a URI")
-	}
-	u, err := url.Parse(name)
-	if err != nil {
-		return errors.New("it is not a URI")
-	}
-	if u.Scheme == "" || (u.Host == "" && u.Opaque == "") {
-		return errors.New("it needs a scheme and a host, as in spiffe://example.com/sender")
-	}
-	if u.String() != name {
-		return fmt.Errorf("it is written in an unusual way that a certificate would not match; write %s", u)
-	}
-	return nil
-}
-
-func checkDNS(name string) error {
-	switch {
-	case name == "":
-		return errors.New("it is empty")
-	case strings.Contains(name, "="):
-		return errors.New("it looks like a distinguished name; subject and common name do not count (RFC 9525), use the certificate's DNS name or URI")
-	case strings.Contains(name, "*"):
-		return errors.New("wildcards are not allowed; name each sender in full")
-	case len(name) > maxDNSName:
-		return fmt.Errorf("it is longer than %d characters", maxDNSName)
-	}
-	if _, err := netip.ParseAddr(name); err == nil {
-		return errors.New("an IP address is no identity; use a DNS name or a URI")
-	}
-	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > 63 || strings.Trim(label, "-") != label || strings.Trim(strings.ToLower(label), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return errors.New("it is not a DNS name: letters, digits and '-' in labels of up to 63, no dot at the end")
-		}
-	}
-	return nil
+	o.Keys = slices.Clone(o.Keys)
+	return o
 }

@@ -3,6 +3,7 @@ package receiver_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -12,12 +13,18 @@ import (
 )
 
 func TestNewTellsEveryProblem(t *testing.T) {
-	_, err := receiver.New(receiver.Options{Keys: []signature.Verifier{{}}, Tolerance: -1, MaxBody: -1})
-	for _, words := range []string{"Clients is empty", "Keys[0] was not made from a key", "Tolerance is -1ns", "MaxBody is -1"} {
+	_, err := receiver.New(receiver.Options{
+		Keys: []signature.Verifier{{}}, Tolerance: -1, MaxBody: -1, MaxHeader: -1, Remember: -1, HandlerTimeout: -1, Terminator: &receiver.Terminator{},
+	})
+	for _, words := range []string{"Clients is empty", "Keys[0] was not made from a key", "Tolerance is -1ns", "MaxBody is -1", "MaxHeader is -1", "Remember is -1ns", "HandlerTimeout is -1ns", "Terminator: "} {
 		require.ErrorContains(t, err, words)
 	}
 	_, err = receiver.New(receiver.Options{})
-	assert.ErrorContains(t, err, "Keys is empty")
+	require.ErrorContains(t, err, "Keys is empty")
+	_, err = receiver.New(receiver.Options{Tolerance: time.Hour, Remember: 119 * time.Minute})
+	require.ErrorContains(t, err, "Remember is 1h59m0s")
+	_, err = receiver.New(receiver.Options{Tolerance: 100 * time.Hour})
+	assert.NotContains(t, err.Error(), "Remember", "what was left out adapts")
 }
 
 func TestNewChecksClients(t *testing.T) {

@@ -1,13 +1,11 @@
 package receiver
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -18,15 +16,14 @@ import (
 
 const tracerName = "github.com/handfast/handfast/pkg/receiver"
 
-// New returns middleware that runs its handler for verified deliveries only; see
-// the package comment for the order of the checks and the answers. The error
-// lists everything that is wrong with the options.
+// New returns middleware that runs its handler for verified deliveries only, and
+// once for each; see the package comment for the order of the checks and the
+// answers. The error lists everything that is wrong with the options.
 func New(opts Options) (func(http.Handler) http.Handler, error) {
-	opts, clients, err := opts.withDefaults()
+	g, err := opts.guard()
 	if err != nil {
 		return nil, err
 	}
-	g := guard{Options: opts, clients: clients, tracer: opts.TracerProvider.Tracer(tracerName)}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, next) })
 	}, nil
@@ -40,87 +37,103 @@ const StatusClient = 495
 type guard struct {
 	Options
 
-	clients allowed
-	tracer  trace.Tracer
+	clients    allowed
+	schemes    []string
+	terminator *terminator
+	ledger     ledger
+	tracer     trace.Tracer
 }
 
 func (g guard) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	client, err := g.clients.identify(r.TLS, g.Now())
 	ctx := r.Context()
-	if err == nil {
+	var (
+		client string
+		err    error
+	)
+	oversize := headerSize(r.Header) > g.MaxHeader
+	if !oversize {
+		client, err = g.identify(r, g.Now())
+	}
+	if err == nil && !oversize {
 		// Only a known client may place us in its trace.
 		ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	}
 	ctx, span := g.tracer.Start(ctx, "receive", trace.WithSpanKind(trace.SpanKindServer))
 	defer span.End()
-	if err != nil {
+	switch {
+	case oversize:
+		refuse(w, span, http.StatusRequestHeaderFieldsTooLarge, errHeaderSize)
+		return
+	case err != nil:
 		refuse(w, span, StatusClient, fmt.Errorf("%w: %w", ErrClient, err))
 		return
 	}
 	span.SetAttributes(attribute.String("handfast.client.san", client))
-	if r.Method == http.MethodOptions {
+	switch r.Method {
+	case http.MethodOptions:
 		welcome(w, span, r)
+	case http.MethodPost:
+		g.receive(w, r.WithContext(ctx), client, next)
+	default:
+		w.Header().Set("Allow", "POST, OPTIONS")
+		refuse(w, span, http.StatusMethodNotAllowed, errors.New("a webhook is delivered by POST"))
+	}
+}
+
+// receive has a request of a known client.
+func (g guard) receive(w http.ResponseWriter, r *http.Request, client string, next http.Handler) {
+	ctx := r.Context()
+	span := trace.SpanFromContext(ctx)
+	if status, err := plain(r.Header); err != nil {
+		refuse(w, span, status, err)
 		return
 	}
-
 	body, status, err := g.read(w, r)
 	if err != nil {
 		refuse(w, span, status, err)
 		return
 	}
-	verified, err := g.verify(r.Header, body)
+	verified, err := g.verify(r, body)
 	if err != nil {
 		refuse(w, span, http.StatusUnauthorized, err)
 		return
 	}
-	span.SetAttributes(
-		attribute.String("handfast.delivery.id", verified.ID),
-		attribute.String("handfast.signature.scheme", verified.Scheme),
-		attribute.String("handfast.signature.key_id", verified.KeyID),
-	)
-	ctx = context.WithValue(ctx, contextKey{}, Delivery{
+	a := g.ledger.attempt(verified, body)
+	d := Delivery{
 		ID: verified.ID, Time: verified.Time, ClientSAN: client,
 		Scheme: verified.Scheme, KeyID: verified.KeyID, Body: body,
-	})
-	next.ServeHTTP(w, withBody(r.WithContext(ctx), body))
+		contentType: r.Header.Get("Content-Type"),
+	}
+	if d.ID == "" {
+		d.ID = a.key
+	}
+	span.SetAttributes(
+		attribute.String("handfast.delivery.id", d.ID),
+		attribute.String("handfast.signature.scheme", d.Scheme),
+		attribute.String("handfast.signature.key_id", d.KeyID),
+	)
+	g.once(w, withBody(r.WithContext(context.WithValue(ctx, contextKey{}, d)), body), a, next)
 }
 
-// read reads the whole body, because a signature says nothing about a part of it.
-func (g guard) read(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
-	tooLarge := fmt.Errorf("the body is larger than %d bytes", g.MaxBody)
-	if r.ContentLength > g.MaxBody {
-		return nil, http.StatusRequestEntityTooLarge, tooLarge
+// verify asks each scheme that has a key. The first that holds counts: they are of one strength, and tell the same id.
+func (g guard) verify(r *http.Request, body []byte) (signature.Verified, error) {
+	request := signature.Received{
+		Method: r.Method, Authority: cmp.Or(g.Authority, r.Host), Target: r.RequestURI, Header: r.Header, Body: body,
+		Template: g.Template,
 	}
-	var buffer bytes.Buffer
-	if r.ContentLength > 0 {
-		// So that it never grows again; a length is only a claim, hence the bound.
-		buffer.Grow(int(min(r.ContentLength, DefaultMaxBody)) + bytes.MinRead)
-	}
-	if _, err := buffer.ReadFrom(http.MaxBytesReader(w, r.Body, g.MaxBody)); err != nil {
-		if errors.As(err, new(*http.MaxBytesError)) {
-			return nil, http.StatusRequestEntityTooLarge, tooLarge
+	var refusal error
+	for _, scheme := range g.schemes {
+		verified, err := signature.Verify(scheme, request, g.Keys, g.Now(), g.Tolerance)
+		if err == nil && !strengthOf(scheme, g.Template).met(verified) {
+			err = fmt.Errorf("%w: the signature does not cover what its scheme promises", signature.ErrMalformed)
 		}
-		return nil, http.StatusBadRequest, errors.New("the body did not arrive whole; send it again")
-	}
-	return buffer.Bytes(), 0, nil
-}
-
-// verify refuses any webhook-* field that occurs twice, not only those that are
-// signed: whoever reads a field later must not see another value than we did.
-func (g guard) verify(header http.Header, body []byte) (signature.Verified, error) {
-	for name, values := range header {
-		if len(values) > 1 && strings.HasPrefix(strings.ToLower(name), "webhook-") {
-			return signature.Verified{}, fmt.Errorf("%w: a webhook-* header occurs more than once; send it once", signature.ErrMalformed)
+		if err == nil {
+			return verified, nil
+		}
+		// That a scheme's header is missing says little when another one is there and wrong.
+		if refusal == nil || errors.Is(refusal, signature.ErrMissingHeader) {
+			refusal = err
 		}
 	}
-	return signature.VerifyStandard(header, body, g.Keys, g.Now(), g.Tolerance)
-}
-
-// withBody gives the request a body that reads the verified bytes. r is a copy
-// already.
-func withBody(r *http.Request, body []byte) *http.Request {
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	r.ContentLength = int64(len(body))
-	r.TransferEncoding = nil
-	return r
+	return signature.Verified{}, refusal
 }

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -137,6 +138,7 @@ func (g *target) dial(client string) net.Conn {
 // letter is a request as it stands on the wire, so that an attacker can write what no client library would.
 type letter struct {
 	method, target string
+	host           string   // "" for the right one
 	header         []string // whole lines
 	body           string   // with its framing, if it is chunked
 	unframed       bool     // the header tells the length itself
@@ -190,7 +192,7 @@ func (g *target) post(client string, l letter) int {
 	conn := g.dial(client)
 	defer conn.Close()
 	var b strings.Builder
-	b.WriteString(l.method + " " + l.target + " HTTP/1.1\r\nhost: " + g.address + "\r\nconnection: close\r\n")
+	b.WriteString(l.method + " " + l.target + " HTTP/1.1\r\nhost: " + cmp.Or(l.host, g.address) + "\r\nconnection: close\r\n")
 	if !l.unframed {
 		b.WriteString("content-length: " + strconv.Itoa(len(l.body)) + "\r\n")
 	}

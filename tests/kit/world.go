@@ -319,7 +319,7 @@ func (w *World) Keys(key endpoint.Key) []signature.Key {
 	w.T.Helper()
 	keyring, err := signer.OpenKeyring(w.T.Context(), w.JS, w.Topology, w.Vault, w.logger)
 	require.NoError(w.T, err)
-	ring, err := keyring.Ring(w.T.Context(), key, signature.Schemes())
+	ring, err := keyring.Ring(w.T.Context(), key, signature.Standard())
 	require.NoError(w.T, err)
 	return ring.Keys()
 }

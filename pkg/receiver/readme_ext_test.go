@@ -1,0 +1,198 @@
+package receiver_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	mint "github.com/handfast/handfast/pkg/mtls/authority"
+	"github.com/handfast/handfast/pkg/signature"
+)
+
+// shownReceiver is a marker of README.md and the code block behind it.
+var shownReceiver = regexp.MustCompile("(?m)^<!-- receiver: ([^ ]+) -->\n\n```[a-z]+\n((?s:.*?))\n```$")
+
+// TestREADMEShowsWhatRuns holds the page to the files that the tests below run.
+func TestREADMEShowsWhatRuns(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	blocks := map[string]string{}
+	for _, found := range shownReceiver.FindAllStringSubmatch(string(page), -1) {
+		blocks[found[1]] = found[2]
+	}
+	files, err := filepath.Glob("testdata/page/*")
+	require.NoError(t, err)
+	require.Len(t, files, 2)
+	assert.Len(t, blocks, len(files), "a marker without a file that a test runs")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		want := strings.TrimSpace(strings.TrimPrefix(string(text), "//go:build ignore\n"))
+		assert.Equal(t, want, blocks[filepath.Base(file)], "README.md differs from %s: copy the file into it", file)
+	}
+	for _, language := range []string{"Go", "Node", "Python", "Java", "Ruby", "PHP", ".NET"} {
+		_, section, ok := strings.Cut(string(page), "\n## "+language+"\n")
+		require.True(t, ok, language)
+		section, _, _ = strings.Cut(section, "\n## ")
+		executed := strings.Contains(section, "<!-- receiver: ")
+		assert.NotEqual(t, executed, strings.Contains(section, "Not executed"), "%s: say whether a test runs it", language)
+	}
+}
+
+// missing skips a test whose tool is not there. In a CI that says that it has everything, it is a failure.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" && os.Getenv("HANDFAST_REQUIRE_TOOLS") != "" {
+		require.Fail(t, what)
+	}
+	t.Skip(what + "; .ci/run installs it")
+}
+
+func TestTheGoPageRuns(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		missing(t, "go is not in PATH")
+	}
+	program := filepath.Join(t.TempDir(), "receiver")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "testdata/page/main.go").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	newPage(t, "", program).exercise()
+}
+
+func TestTheNodePageRuns(t *testing.T) {
+	modules := os.Getenv("HANDFAST_NODE_MODULES")
+	if modules == "" {
+		missing(t, "HANDFAST_NODE_MODULES does not tell a folder with standardwebhooks")
+	}
+	if _, err := exec.LookPath("node"); err != nil {
+		missing(t, "node is not in PATH")
+	}
+	modules, err := filepath.Abs(modules)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	text, err := os.ReadFile("testdata/page/receiver.mjs")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "receiver.mjs"), text, 0o600))
+	require.NoError(t, os.Symlink(modules, filepath.Join(dir, "node_modules")))
+	newPage(t, dir, "node", "receiver.mjs").exercise()
+}
+
+// page is a running program of README.md.
+type page struct {
+	t       *testing.T
+	ca      *mint.Authority
+	key     signature.Key
+	address string
+	lines   *bufio.Scanner
+}
+
+const pageSAN = "spiffe://sender.example/dispatcher"
+
+func newPage(t *testing.T, dir, name string, args ...string) *page {
+	t.Helper()
+	ca, err := mint.New("sender's CA")
+	require.NoError(t, err)
+	key, _, err := newKey(signature.V1)
+	require.NoError(t, err)
+	chain, private, err := ca.Server("127.0.0.1")
+	require.NoError(t, err)
+	files := t.TempDir()
+	write := func(name string, text []byte) string {
+		path := filepath.Join(files, name)
+		require.NoError(t, os.WriteFile(path, text, 0o600))
+		return path
+	}
+	// The process is stopped by hand: a context's end would not wait for its output.
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...)
+	command.Dir = dir
+	command.Env = append(
+		os.Environ(), "LISTEN=127.0.0.1:0", "CLIENT_SAN="+pageSAN, "WEBHOOK_SECRET="+key.Reveal(),
+		"CERT="+write("server.pem", chain), "KEY="+write("server.key", private), "CLIENT_CA="+write("ca.pem", ca.CertificatePEM()),
+	)
+	command.Stderr = os.Stderr
+	out, err := command.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, command.Start())
+	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
+	p := &page{t: t, ca: ca, key: key, lines: bufio.NewScanner(out)}
+	address, ok := strings.CutPrefix(p.line(), "listening on ")
+	require.True(t, ok)
+	p.address = address
+	return p
+}
+
+func (p *page) line() string {
+	p.t.Helper()
+	require.True(p.t, p.lines.Scan(), "the program ended: %v", p.lines.Err())
+	return p.lines.Text()
+}
+
+// post sends a request as this client, or as nobody, and returns the status, or 0 if the connection was refused.
+func (p *page) post(client string, req *http.Request) int {
+	p.t.Helper()
+	roots := x509.NewCertPool()
+	roots.AddCert(p.ca.Certificate())
+	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
+	if client != "" {
+		chain, private, err := p.ca.Client(client)
+		require.NoError(p.t, err)
+		pair, err := tls.X509KeyPair(chain, private)
+		require.NoError(p.t, err)
+		config.Certificates = []tls.Certificate{pair}
+	}
+	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Do(req)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+func (p *page) request(id string, at time.Time, body string) *http.Request {
+	p.t.Helper()
+	req, err := signedPost(p.t.Context(), "https://"+p.address+"/hooks", id, at, []byte(body), p.key)
+	require.NoError(p.t, err)
+	return req
+}
+
+func (p *page) exercise() {
+	t, now := p.t, time.Now()
+	assert.Zero(t, p.post("", p.request("a", now, "{}")), "no certificate")
+	for _, name := range []string{"spiffe://enemy.example/dispatcher", pageSAN + "/more", "spiffe://x/URI:" + pageSAN} {
+		assert.Equal(t, 495, p.post(name, p.request("a", now, "{}")), name)
+	}
+	knock := p.request("a", now, "")
+	knock.Method = http.MethodOptions
+	assert.Equal(t, http.StatusNoContent, p.post(pageSAN, knock))
+
+	forged := p.request("a", now, "{}")
+	forged.Header.Set("webhook-id", "b")
+	assert.Equal(t, http.StatusUnauthorized, p.post(pageSAN, forged))
+	assert.Equal(t, http.StatusUnauthorized, p.post(pageSAN, p.request("a", now.Add(-6*time.Minute), "{}")))
+	assert.Equal(t, http.StatusUnauthorized, p.post(pageSAN, p.request("a", now.Add(6*time.Minute), "{}")))
+	assert.Contains(t, []int{http.StatusRequestEntityTooLarge, 0}, p.post(pageSAN, p.request("a", now, strings.Repeat("x", 2<<20))))
+
+	for i, id := range []string{"a", "b"} {
+		body := `{"customer":"Zoë","n":` + string(rune('0'+i)) + `}`
+		for attempt := range 3 {
+			at := now.Add(time.Duration(attempt/2) * time.Second) // twice as it was, and once as a retry
+			assert.Equal(t, http.StatusNoContent, p.post(pageSAN, p.request(id, at, body)))
+		}
+		assert.Equal(t, id+": "+body, p.line(), "processed once, and nothing before it")
+	}
+}
