@@ -40,8 +40,11 @@ type Endpoint struct {
 
 // Signature says how requests are signed.
 type Signature struct {
-	// Schemes sign side by side, in the order of the document: "v1", "v1a".
+	// Schemes sign side by side, in the order of the document: "v1", "v1a", and
+	// the other names of the schema.
 	Schemes []string
+	// Template is how the scheme "template" writes its header; empty without it.
+	Template Template
 }
 
 // TLS says who Handfast is towards the receiver and whom it accepts.

@@ -99,7 +99,7 @@ func (b builder) signature() Signature {
 	if schemes == nil {
 		schemes = []string{"v1", "v1a"}
 	}
-	return Signature{Schemes: schemes}
+	return Signature{Schemes: schemes, Template: b.template(schemes)}
 }
 
 func (b builder) tls(host string) TLS {

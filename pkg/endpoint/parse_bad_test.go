@@ -87,11 +87,11 @@ func TestBadFields(t *testing.T) {
 			"retry.x: is not a field of an endpoint; the only field in retry is schedule",
 			"timeout: is not a field of an endpoint; did you mean limits.timeout?",
 		}},
-		{"not yet", base + "ordered: true\nlimits: {rate: 5}\nsignature: {policy: any, schemes: [v1, stripe]}\n", []string{
+		{"not yet", base + "ordered: true\nlimits: {rate: 5}\nsignature: {policy: any, schemes: [v1, rfc9421]}\n", []string{
 			"limits.rate: is not available yet: a limit on the rate comes with a later release; remove it, and use limits.concurrency until then",
 			"ordered: true is not available yet: ordered delivery comes with a later release; leave it false, and sort by the event's time or id at the receiver",
 			"signature.policy: is not available yet: signature policies come with a later release; remove it",
-			`signature.schemes[1]: "stripe" is not available yet: this scheme comes with a later release; use v1 or v1a`,
+			`signature.schemes[1]: "rfc9421" is three schemes; choose rfc9421-ed25519, rfc9421-ecdsa-p256-sha256 or rfc9421-hmac-sha256`,
 		}},
 		{"wrong kinds", base + "paused: yes\nordered: 1\ndescription: 5\nretry: 5\nlimits: {concurrency: '8', timeout: 15}\n", []string{
 			"description: must be text, not a number: put it in quotes",
@@ -115,14 +115,41 @@ func TestBadFields(t *testing.T) {
 func TestBadLists(t *testing.T) {
 	for _, bad := range []badDocument{
 		{"schemes", base + "signature: {schemes: [v1, v3, v1]}\n", []string{
-			`signature.schemes[1]: "v3" is not a signature scheme; choose from v1 and v1a`,
+			`signature.schemes[1]: "v3" is not a signature scheme; choose from ` + schemeNames,
 			"signature.schemes[2]: repeats signature.schemes[0]: remove one of them",
+		}},
+		{"template missing", base + "signature: {schemes: [template]}\n", []string{
+			"signature.template: is required, because signature.schemes lists template: write at least its header and its content",
+		}},
+		{"template not used", base + "signature: {template: {header: X-Acme, content: '{body}'}}\n", []string{
+			"signature.template: is not used, because signature.schemes does not list template: add it there, or remove this",
+		}},
+		{"template, everything wrong", base + "signature: {schemes: [template], template: {header: host, content: '{id}{body}', algorithm: md5, encoding: hax, prefix: ' v1=', separator: ab, id_header: 'X Y', timestamp_header: webhook-ID, x: 1}}\n", []string{
+			`signature.template.algorithm: "md5" is not a choice; choose hmac-sha256 or hmac-sha512`,
+			"signature.template.content: needs a separator between two placeholders that starts and ends with something else than letters, digits, _ and -, such as a full stop or a colon",
+			`signature.template.encoding: "hax" is not a choice; choose hex or base64`,
+			`signature.template.header: "host" is a header field that has another meaning: ` + headerRule,
+			`signature.template.id_header: "X Y" is not allowed: ` + headerRule,
+			`signature.template.prefix: " v1=" is not allowed: use visible ASCII characters, such as sha256=, with no space in front`,
+			`signature.template.separator: "ab" consists of characters that a signature can have: use a comma, a space or the like`,
+			"signature.template.x: is not a field of an endpoint; the fields in signature.template are header, content, algorithm, encoding, prefix, separator, id_header and timestamp_header",
+		}},
+		{"template, one header twice", base + "signature: {schemes: [template], template: {header: webhook-ID, content: '{body}{'}}\n", []string{
+			"signature.template.content: has a brace that belongs to none of {id}, {timestamp} and {body}: remove it",
+			"signature.template.id_header: is the same header field as signature.template.header: give each its own",
+		}},
+		{"template, content and separator", base + "signature: {schemes: [template], template: {header: X-A, content: '{id}.{id}', prefix: 'v1,', separator: ','}}\n", []string{
+			"signature.template.content: has {id} more than once: once is enough",
+			`signature.template.separator: "," stands in the prefix as well, so that the list could not be taken apart: choose another`,
+		}},
+		{"template, no body", base + "signature: {schemes: [template], template: {header: X-A, content: '{timestamp}'}}\n", []string{
+			"signature.template.content: has no {body}, so that the body would not be signed: write for example {id}.{timestamp}.{body}",
 		}},
 		{"empty lists", base + "filter: {types: [], cesql: ''}\nsignature: {schemes: []}\nretry: {schedule: []}\ntls: {trust: {roots: []}}\n", []string{
 			"filter.cesql: is empty: write a CESQL expression, or remove it",
 			"filter.types: is an empty list: remove it to receive every event of the tenant, or name at least one type",
 			"retry.schedule: is an empty list: " + scheduleRule,
-			"signature.schemes: is an empty list: name at least one scheme, v1 or v1a, or remove it for both",
+			"signature.schemes: is an empty list: name at least one scheme, or remove it for v1 and v1a",
 			"tls.trust.roots: is an empty list: " + rootsRule,
 		}},
 		{"schedule", base + "retry: {schedule: [5, 500ms, 49h, soon]}\n", []string{

@@ -75,6 +75,20 @@ func TestParseEveryField(t *testing.T) {
 	assert.True(t, parse(t, minimal("acme", "orders")+"paused: true\n").Paused)
 }
 
+func TestParseTemplate(t *testing.T) {
+	e := parse(t, minimal("acme", "orders")+`signature:
+  schemes: [v1, stripe, template]
+  template: {header: X-Acme-Signature, content: "{id}.{timestamp}.{body}", algorithm: hmac-sha512, encoding: base64, prefix: "v1=", separator: ",", id_header: X-Acme-Id, timestamp_header: X-Acme-Time}
+`)
+	assert.Equal(t, []string{"v1", "stripe", "template"}, e.Signature.Schemes)
+	assert.Equal(t, endpoint.Template{
+		Header: "X-Acme-Signature", Content: "{id}.{timestamp}.{body}", Algorithm: "hmac-sha512", Encoding: "base64",
+		Prefix: "v1=", Separator: ",", IDHeader: "X-Acme-Id", TimestampHeader: "X-Acme-Time",
+	}, e.Signature.Template)
+	e = parse(t, minimal("acme", "orders")+"signature: {schemes: [template], template: {header: X-Acme, content: 'v0:{timestamp}:{body}'}}\n")
+	assert.Equal(t, endpoint.Template{Header: "X-Acme", Content: "v0:{timestamp}:{body}"}, e.Signature.Template)
+}
+
 func TestParseRevocationAndVersion(t *testing.T) {
 	for word, want := range map[string]endpoint.Revocation{
 		"off": endpoint.RevocationOff, "'off'": endpoint.RevocationOff, "soft": endpoint.RevocationSoft, "hard": endpoint.RevocationHard,

@@ -14,7 +14,9 @@ func knownFields(section string) []string {
 	case "filter":
 		return []string{"types", "cesql"}
 	case "signature":
-		return []string{"schemes"}
+		return []string{"schemes", "template"}
+	case "signature.template":
+		return []string{"header", "content", "algorithm", "encoding", "prefix", "separator", "id_header", "timestamp_header"}
 	case "tls":
 		return []string{"identity", "trust", "server_name", "mutual", "min_version"}
 	case "tls.trust":
@@ -30,7 +32,7 @@ func knownFields(section string) []string {
 
 // sections lists the mappings of the document, the outermost first.
 func sections() []string {
-	return []string{"", "filter", "signature", "tls", "tls.trust", "retry", "limits"}
+	return []string{"", "filter", "signature", "signature.template", "tls", "tls.trust", "retry", "limits"}
 }
 
 // unknown answers a field that is not in the schema: one that a later release

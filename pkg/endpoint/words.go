@@ -12,6 +12,8 @@ const (
 	nameRule     = "use 1 to 63 lower-case letters, digits or hyphens, with a letter or digit at both ends"
 	waitRule     = "write a duration with its unit, such as 5s, 5m or 1h30m, from 1s to 48h"
 	rootsRule    = `write "system", PEM text with CERTIFICATE blocks, or a list of PEM texts`
+	headerRule   = "write the name of a header field of your own, such as X-Acme-Signature"
+	schemeNames  = "v1, v1a, rfc9421-ed25519, rfc9421-ecdsa-p256-sha256, rfc9421-hmac-sha256, docusign, pagerduty, github, stripe, slack, shopify, twilio and template"
 	scheduleRule = `write "standard" or a list of waits such as ["5s", "5m", "1h"]`
 )
 
@@ -26,6 +28,14 @@ func rule(field string) string {
 		return "write an event type such as com.acme.order.created, or a pattern such as com.acme.order.*"
 	case "filter.cesql":
 		return "write a CESQL expression, or remove it"
+	case "signature.template.header", "signature.template.id_header", "signature.template.timestamp_header":
+		return headerRule
+	case "signature.template.content":
+		return "write what is signed, such as {id}.{timestamp}.{body}"
+	case "signature.template.prefix":
+		return "use visible ASCII characters, such as sha256=, with no space in front"
+	case "signature.template.separator":
+		return "use visible ASCII characters, such as a comma"
 	case "tls.trust.roots", "tls.trust.roots[]":
 		return rootsRule
 	case "tls.trust.pins[]":
@@ -103,10 +113,16 @@ func typeWord(name string) string {
 func notAChoice(field string, value any) string {
 	text, _ := value.(string)
 	switch {
-	case field == "signature.schemes[]" && laterScheme(text):
-		return quote(text) + " is not available yet: this scheme comes with a later release; use v1 or v1a"
+	case field == "signature.schemes[]" && text == "rfc9421":
+		return quote(text) + " is three schemes; choose rfc9421-ed25519, rfc9421-ecdsa-p256-sha256 or rfc9421-hmac-sha256"
+	case field == "signature.schemes[]" && text == "meta":
+		return quote(text) + " is not a signature scheme; Meta's platforms verify github's"
 	case field == "signature.schemes[]":
-		return quote(text) + " is not a signature scheme; choose from v1 and v1a"
+		return quote(text) + " is not a signature scheme; choose from " + schemeNames
+	case field == "signature.template.algorithm":
+		return quote(text) + " is not a choice; choose hmac-sha256 or hmac-sha512"
+	case field == "signature.template.encoding":
+		return quote(text) + " is not a choice; choose hex or base64"
 	case field == "tls.mutual":
 		return quote(text) + " is not a choice; choose required or requested"
 	case field == "tls.min_version":
@@ -115,15 +131,6 @@ func notAChoice(field string, value any) string {
 		return quote(text) + " is not a choice; choose off, soft or hard"
 	default:
 		return quote(text) + " is not a choice"
-	}
-}
-
-func laterScheme(name string) bool {
-	switch name {
-	case "rfc9421", "github", "stripe", "slack", "shopify", "docusign", "pagerduty", "twilio":
-		return true
-	default:
-		return false
 	}
 }
 
@@ -137,7 +144,7 @@ func fewItems(field string, got int) string {
 	case "filter.types":
 		return "is an empty list: remove it to receive every event of the tenant, or name at least one type"
 	case "signature.schemes":
-		return "is an empty list: name at least one scheme, v1 or v1a, or remove it for both"
+		return "is an empty list: name at least one scheme, or remove it for v1 and v1a"
 	case "tls.trust.pins":
 		return fmt.Sprintf("has %d of at least 2 pins: the second is the backup for the day when the first key is lost", got)
 	default:

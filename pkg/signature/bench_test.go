@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 func benchRing(tb testing.TB) Ring {
 	tb.Helper()
 	var keys []Key
-	for _, scheme := range Standard() {
+	for _, scheme := range Schemes() {
 		key, err := GenerateKey(scheme, time.Time{}, rand.Reader)
 		require.NoError(tb, err)
 		key.State = Active
@@ -25,21 +26,36 @@ func benchRing(tb testing.TB) Ring {
 	return ring
 }
 
-func benchRequest() Request {
-	return Request{ID: "msg_p5jXN8AQM9LWM0D4loKWxJek", Time: time.Unix(1614265330, 0), Body: bytes.Repeat([]byte("x"), 1024)}
+func benchTemplate() Template {
+	return Template{Header: "X-Acme-Signature", Content: "{id}.{timestamp}.{body}"}
+}
+
+// benchRequest is a request that every scheme can sign as it is.
+func benchRequest(tb testing.TB) Request {
+	tb.Helper()
+	r := Request{
+		ID: "msg_p5jXN8AQM9LWM0D4loKWxJek", Time: time.Unix(1614265330, 0), Method: http.MethodPost, URL: "https://hooks.example.com/in?tenant=a",
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: bytes.Repeat([]byte("x"), 1024),
+	}
+	query, err := Query(r, []string{Twilio})
+	require.NoError(tb, err)
+	r.URL = Extend(r.URL, query)
+	return r
 }
 
 func BenchmarkSign(b *testing.B) {
-	ring, request := benchRing(b), benchRequest()
-	for _, schemes := range [][]string{{V1}, {V1a}, {V1, V1a}} {
-		name := schemes[0]
-		if len(schemes) > 1 {
-			name = "both"
+	ring, request, signer := benchRing(b), benchRequest(b), Signer{Template: benchTemplate()}
+	sets := map[string][]string{"both": Standard(), "four": append(Standard(), HTTPEd25519, Stripe)}
+	names := append(Schemes(), "both", "four")
+	for _, name := range names {
+		schemes, ok := sets[name]
+		if !ok {
+			schemes = []string{name}
 		}
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := (Signer{}).Sign(request, schemes, ring); err != nil {
+				if _, _, err := signer.Sign(request, schemes, ring); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -48,21 +64,25 @@ func BenchmarkSign(b *testing.B) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	ring, request := benchRing(b), benchRequest()
+	ring, request, signer := benchRing(b), benchRequest(b), Signer{Template: benchTemplate()}
 	for _, key := range ring.Keys() {
 		verifier, err := key.Verifier()
 		require.NoError(b, err)
-		fields, _, err := Signer{}.Sign(request, []string{key.Scheme}, ring)
+		fields, _, err := signer.Sign(request, []string{key.Scheme}, ring)
 		require.NoError(b, err)
-		h := http.Header{}
+		h := http.Header{"Content-Type": {"application/json"}}
 		for _, f := range fields {
 			h.Set(f.Name, f.Value)
 		}
 		verifiers := []Verifier{verifier}
+		in := Received{
+			Method: request.Method, Authority: "hooks.example.com", Target: strings.TrimPrefix(request.URL, "https://hooks.example.com"),
+			Header: h, Body: request.Body, Template: benchTemplate(),
+		}
 		b.Run(key.Scheme, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := VerifyStandard(h, request.Body, verifiers, request.Time, 0); err != nil {
+				if _, err := Verify(key.Scheme, in, verifiers, request.Time, 0); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -75,7 +95,7 @@ func TestSignAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector drops pooled values on purpose")
 	}
-	ring, request, schemes := benchRing(t), benchRequest(), []string{V1}
+	ring, request, schemes := benchRing(t), benchRequest(t), []string{V1}
 	sign := func() {
 		if _, _, err := (Signer{}).Sign(request, schemes, ring); err != nil {
 			t.Error(err)

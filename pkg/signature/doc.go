@@ -3,22 +3,51 @@
 // A [Scheme] is one way to sign. It is shown the [Request] and its own keys and
 // returns header fields; several schemes sign one request side by side:
 //
-//	           ┌── scheme v1  (HMAC-SHA256) ── keys of v1 only ──┐
-//	Request ───┤                                                 ├── merge ──▶ []Field
-//	           └── scheme v1a (Ed25519) ───── keys of v1a only ──┘
+//	           ┌── v1               (HMAC-SHA256) ── keys of v1 only ───┐
+//	           ├── v1a              (Ed25519) ────── keys of v1a only ──┤
+//	Request ───┼── rfc9421-ed25519  (Ed25519) ────── keys of its own ───┼── merge ──▶ []Field
+//	           ├── stripe           (HMAC-SHA256) ── keys of its own ───┤
+//	           └── …                                                    ┘
 //
-// Both schemes are those of Standard Webhooks 1.0.0: they sign the bytes
-// "<webhook-id>.<webhook-timestamp>.<body>" and share the field
-// webhook-signature. v1 is what every existing library verifies; v1a is what
-// cannot be forged by whoever verifies.
+// The schemes, and what each of them signs beside the body:
 //
-// A [Key] has an id and one of four states, and every key that is active or
-// retiring signs, so that a rotation is an overlap which receivers do not notice:
+//	v1, v1a           Standard Webhooks 1.0.0   id, time
+//	rfc9421-ed25519, rfc9421-ecdsa-p256-sha256, rfc9421-hmac-sha256
+//	                  RFC 9421 and RFC 9530     id, time, method, URL, content type
+//	stripe, slack     the providers' formats    time
+//	docusign, pagerduty, github, shopify        nothing
+//	twilio            the URL, and the body by a digest in it (HMAC-SHA1: [Weak])
+//	template          a header of one's own     what its [Template] says
+//
+// v1 is what every existing library verifies; v1a and the two asymmetric schemes
+// of RFC 9421 cannot be forged by whoever verifies. The providers' formats are
+// for receivers that verify them already. What a scheme does not sign, a receiver
+// cannot believe: where no id is signed, nothing tells a replay.
+//
+// A signature of RFC 9421 covers a fixed list of components and has the tag
+// "webhook"; each key adds one more label to the two fields:
+//
+//	"@method": POST
+//	"@authority": example.com
+//	"@path": /hooks/in
+//	"@query": ?tenant=a
+//	"content-type": application/json
+//	"content-digest": sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:
+//	"webhook-id": msg_1
+//	"@signature-params": ("@method" … "webhook-id");created=…;expires=…;keyid="…";tag="webhook"
+//
+// A [Key] belongs to one scheme, has an id and one of four states, and every key
+// that is active or retiring signs, so that a rotation is an overlap which
+// receivers do not notice (but see [OneKey]):
 //
 //	next ──▶ active ──▶ retiring
 //	  │        │ ▲         │ │
 //	  │        │ └─────────┘ │     (back to active: a rotation that was undone)
 //	  └────────┴──▶ revoked ◀┘     (for good)
+//
+// A secret is read with its scheme and never guessed: the same text "whsec_…" is
+// one key at Stripe and another one in Standard Webhooks; see [ParseSecret] and
+// [Lookalike].
 //
 // A [Ring] is the keys of one endpoint. At rest it is sealed by [Ring.Seal]
 // under a [MasterKey] and bound to its endpoint, so that a sealed ring copied to
@@ -26,11 +55,12 @@
 // to the store from putting an older sealed ring of the same endpoint back; the
 // store's access rules have to.
 //
-// Receivers use [VerifyStandard] with one [Verifier] for each key they accept.
+// Receivers use [Verify] with one [Verifier] for each key they accept.
 //
 // What this package must never do: sign with nothing (a scheme without an active
-// key is an error), show a scheme the key of another scheme, or print a secret.
-// The only ways to see a secret are [Key.Reveal] and [MasterKey.Reveal], named
-// so that a search finds every caller. It knows nothing of brokers, tenants or
-// events and imports only the standard library.
+// key is an error), show a scheme the key of another scheme, let a request choose
+// the algorithm, or print a secret. The only ways to see a secret are
+// [Key.Reveal] and [MasterKey.Reveal], named so that a search finds every caller.
+// It knows nothing of brokers, tenants or events, and imports only package seal and
+// the standard library.
 package signature

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +20,14 @@ const (
 // accept: a signature that was made for another application is not looked at
 // (RFC 9421 section 7.2.7).
 const MessageTag = "webhook"
+
+// What is set aside for a signature base, its parameters, and a label with what
+// stands around it, in bytes. More is possible and costs an allocation.
+const (
+	baseSize   = 512
+	paramsSize = 256
+	labelSize  = 16
+)
 
 // messageScheme is HTTP Message Signatures in a profile for webhooks. The body
 // enters by its digest, so that what is signed stays small enough for any key
@@ -90,19 +97,20 @@ func (s messageScheme) Sign(r Request, keys []Key) ([]Field, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scheme %s: %w: %w", s.name, ErrInvalidRequest, err)
 	}
-	base, err := m.base(nil, components)
+	base, err := m.base(make([]byte, 0, baseSize+paramsSize), components)
 	if err != nil {
 		return nil, fmt.Errorf("scheme %s: %w: %w", s.name, ErrInvalidRequest, err)
 	}
-	var input, value []byte
-	var raw [maxSignatureSize]byte
+	input := make([]byte, 0, (paramsSize+labelSize)*len(keys))
+	value := make([]byte, 0, (base64.StdEncoding.EncodedLen(maxSignatureSize)+labelSize)*len(keys))
+	raw := make([]byte, 0, maxSignatureSize)
 	for i := range keys {
 		key := &keys[i]
 		if err := key.usable(s.name); err != nil {
 			return nil, err
 		}
 		params := messageParams(components, r.Time.Unix(), key.ID)
-		signed, err := key.material.sign(raw[:0], append(slices.Clip(base), params...), nil)
+		signed, err := key.material.sign(raw, append(base, params...), nil) // each key's params overwrite the last one's
 		if err != nil {
 			return nil, fmt.Errorf("scheme %s: sign with key %q: %w", s.name, key.ID, err)
 		}
@@ -122,14 +130,15 @@ func (s messageScheme) Sign(r Request, keys []Key) ([]Field, error) {
 	}, nil
 }
 
-// requestURL returns the URL, if a request can be sent to it as it is signed.
+// requestURL returns the URL, if a request can be sent to it as it is signed. A
+// receiver takes https for granted, because a proxy in front of it may hide it.
 func requestURL(r Request) (*url.URL, error) {
 	u, err := url.Parse(r.URL)
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
 		return nil, errors.New("its URL is missing or not absolute, and this scheme signs it")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, errors.New("its URL is neither https nor http")
+	case u.Scheme != "https":
+		return nil, errors.New("its URL is not https")
 	case u.User != nil || u.Fragment != "":
 		return nil, errors.New("its URL has a user name or a fragment, which are not a part of a request")
 	}
@@ -154,7 +163,7 @@ func (m message) profile() ([]string, error) {
 
 // messageParams writes the value of @signature-params.
 func messageParams(components []string, created int64, keyID string) []byte {
-	out := append(make([]byte, 0, 256), '(')
+	out := append(make([]byte, 0, paramsSize), '(')
 	for i, name := range components {
 		if i > 0 {
 			out = append(out, ' ')
@@ -218,8 +227,8 @@ func (m message) component(name string) (string, error) {
 	return value, err
 }
 
-// normalAuthority is lower case and without the port of https (RFC 9421 section
-// 2.2.3). An http URL is for tests on the way to a terminating proxy only.
+// normalAuthority is lower case and without the port of https, which every
+// endpoint has (RFC 9421 section 2.2.3).
 func normalAuthority(authority string) string {
 	return strings.TrimSuffix(strings.ToLower(authority), ":443")
 }

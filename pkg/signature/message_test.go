@@ -140,7 +140,7 @@ func TestParseDictionary(t *testing.T) {
 		"a=1234567890123456", "a=1234567890123.1", "a={}", "a=1\x00", `a=("x");created=1x`,
 	} {
 		_, err := parseDictionary(bad, 8)
-		assert.Error(t, err, "%q", bad)
+		require.Error(t, err, "%q", bad)
 	}
 	_, err = parseDictionary("a,b,c", 2)
 	require.ErrorIs(t, err, errMany)

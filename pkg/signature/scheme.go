@@ -104,7 +104,8 @@ func Weak(scheme string) string {
 
 // OneKey reports whether the scheme's format has room for one signature only.
 // [Signer] then signs with the first active key, and a rotation of its keys has
-// no overlap: the receiver has to change its secret at the same instant.
+// no overlap: the receiver has to change its secret at the same instant. For
+// [TemplateScheme] see [Template.OneKey].
 func OneKey(scheme string) bool {
 	e, err := lookup(scheme)
 	return err == nil && e.oneKey

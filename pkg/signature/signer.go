@@ -117,7 +117,7 @@ func (s Signer) lookup(name string) (entry, error) {
 	if known.Scheme, err = s.Template.Scheme(); err != nil {
 		return entry{}, fmt.Errorf("scheme %s: %w: %w", name, ErrInvalidRequest, err)
 	}
-	known.oneKey = s.Template.Separator == ""
+	known.oneKey = s.Template.OneKey()
 	return known, nil
 }
 

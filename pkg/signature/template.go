@@ -49,7 +49,7 @@ type Template struct {
 	// Prefix stands in front of each signature, such as "sha256=".
 	Prefix string
 	// Separator stands between the signatures of several keys. Without one there
-	// is room for one signature only; see [OneKey].
+	// is room for one signature only; see [Template.OneKey].
 	Separator string
 	// IDHeader and TimestampHeader carry what {id} and {timestamp} stand for; ""
 	// means [HeaderID] and [HeaderTimestamp].
@@ -70,6 +70,10 @@ func (t Template) SignsID() bool { return strings.Contains(t.Content, placeID) }
 
 // SignsTime reports whether the time of the attempt is signed.
 func (t Template) SignsTime() bool { return strings.Contains(t.Content, placeTimestamp) }
+
+// OneKey reports whether there is room for one signature only; see the function
+// [OneKey].
+func (t Template) OneKey() bool { return t.Separator == "" }
 
 func (t Template) withDefaults() Template {
 	if t.Algorithm == "" {
@@ -97,8 +101,10 @@ func (t Template) how() encoding {
 // around returns what is signed before and behind the body.
 func (t Template) around(id, stamp string) (prefix, suffix []byte) {
 	before, after, _ := strings.Cut(t.Content, placeBody)
-	fill := strings.NewReplacer(placeID, id, placeTimestamp, stamp)
-	return []byte(fill.Replace(before)), []byte(fill.Replace(after))
+	fill := func(text string) []byte { // neither has a brace in it
+		return []byte(strings.Replace(strings.Replace(text, placeID, id, 1), placeTimestamp, stamp, 1))
+	}
+	return fill(before), fill(after)
 }
 
 // templated is [TemplateScheme].
@@ -111,8 +117,8 @@ func (templated) Name() string { return TemplateScheme }
 // Sign of the scheme that [Lookup] returns fails, because it has no template.
 func (s templated) Sign(r Request, keys []Key) ([]Field, error) {
 	t := s.template
-	if err := t.Validate(); err != nil {
-		return nil, fmt.Errorf("scheme %s: %w: %w", TemplateScheme, ErrInvalidRequest, err)
+	if t.Header == "" { // all others were validated
+		return nil, fmt.Errorf("scheme %s: %w: no template was given", TemplateScheme, ErrInvalidRequest)
 	}
 	if err := s.checkRequest(r); err != nil {
 		return nil, fmt.Errorf("scheme %s: %w: %w", TemplateScheme, ErrInvalidRequest, err)
@@ -123,14 +129,12 @@ func (s templated) Sign(r Request, keys []Key) ([]Field, error) {
 	if len(suffix) > 0 {
 		body = join(body, suffix)
 	}
-	signers := slices.Clone(keys)
-	for i := range signers {
-		if m := signers[i].material; m != nil && m.wide != nil && t.Algorithm == AlgorithmSHA512 {
-			signers[i].material = m.wide
-		}
+	signers := keys
+	if t.Algorithm == AlgorithmSHA512 {
+		signers = widened(keys)
 	}
 	sign := signAll
-	if t.Separator == "" {
+	if t.OneKey() {
 		sign = func(scheme string, keys []Key, prefix, body []byte, how encoding) ([]string, error) {
 			one, err := signOne(scheme, keys, prefix, body, how)
 			return []string{one}, err
@@ -148,6 +152,17 @@ func (s templated) Sign(r Request, keys []Key) ([]Field, error) {
 		fields = append(fields, Field{Name: strings.ToLower(t.TimestampHeader), Value: stamp})
 	}
 	return fields, nil
+}
+
+// widened are the keys with HMAC-SHA512 in place of HMAC-SHA256.
+func widened(keys []Key) []Key {
+	keys = slices.Clone(keys)
+	for i := range keys {
+		if m := keys[i].material; m != nil && m.wide != nil {
+			keys[i].material = m.wide
+		}
+	}
+	return keys
 }
 
 func (s templated) checkRequest(r Request) error {

@@ -28,7 +28,7 @@ func (t Template) Validate() error {
 	if err := checkContent(t.Content); err != nil {
 		add("content", "%w", err)
 	}
-	if err := checkTemplateText(t.Prefix); err != nil {
+	if err := checkPrefix(t.Prefix); err != nil {
 		add("prefix", "%w", err)
 	}
 	if err := checkSeparator(t); err != nil {
@@ -74,15 +74,16 @@ func checkHeaderName(name string) error {
 	return nil
 }
 
-// reservedHeader names the fields that HTTP, the trace, or we ourselves set.
+// reservedHeader names the fields that HTTP, the trace, another scheme or we ourselves set.
 func reservedHeader(name string) bool {
 	switch name {
 	case "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type", HeaderDigest,
 		"cookie", "date", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "user-agent",
-		"traceparent", "tracestate", HeaderSignature, HeaderMessageSignature, HeaderMessageInput:
+		"traceparent", "tracestate", HeaderSignature, HeaderMessageSignature, HeaderMessageInput,
+		headerDocuSignDigest, headerPagerDuty, headerGitHub, headerShopify, headerStripe, headerSlack, headerSlackTime, headerTwilio:
 		return true
 	}
-	for _, prefix := range []string{"handfast-", "nats-", "proxy-", "sec-", "ce-", "access-control-"} {
+	for _, prefix := range []string{"handfast-", "nats-", "proxy-", "sec-", "ce-", "access-control-", headerDocuSign} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
@@ -100,6 +101,14 @@ func checkTemplateText(text string) error {
 		}
 	}
 	return nil
+}
+
+// checkPrefix refuses a space in front as well, which a header loses on the way.
+func checkPrefix(prefix string) error {
+	if strings.HasPrefix(prefix, " ") {
+		return errors.New("starts with a space, which does not survive in a header field")
+	}
+	return checkTemplateText(prefix)
 }
 
 // checkSeparator wants a separator that cannot stand in a signature, nor in the
@@ -129,14 +138,19 @@ func checkContent(content string) error {
 	if !strings.Contains(content, placeBody) {
 		return fmt.Errorf("has no %s, so that the body would not be signed; write for example {id}.{timestamp}.{body}", placeBody)
 	}
-	// What is left between the placeholders has to keep them apart.
-	rest := strings.NewReplacer(placeID, "\x00", placeTimestamp, "\x00", placeBody, "\x00").Replace(content)
-	for i := range len(rest) {
-		if c := rest[i]; c != 0 && (c < ' ' || c > '~' || c == '{' || c == '}') {
-			return errors.New("has a brace that belongs to none of {id}, {timestamp} and {body}, or a character that is not visible ASCII")
-		}
+	if strings.ContainsFunc(content, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return errors.New("has a character that is not visible ASCII")
 	}
-	parts := strings.Split(rest, "\x00")
+	const place = "\x00" // stands in no content, as was just seen
+	rest := content
+	for _, name := range []string{placeID, placeTimestamp, placeBody} {
+		rest = strings.Replace(rest, name, place, 1)
+	}
+	if strings.ContainsAny(rest, "{}") {
+		return errors.New("has a brace that belongs to none of {id}, {timestamp} and {body}")
+	}
+	// What is left between the placeholders has to keep them apart.
+	parts := strings.Split(rest, place)
 	for _, between := range parts[1 : len(parts)-1] {
 		if between == "" || strings.IndexByte(idCharacters, between[0]) >= 0 || strings.IndexByte(idCharacters, between[len(between)-1]) >= 0 {
 			return errors.New("needs a separator between two placeholders that starts and ends with something else than letters, digits, '_' and '-', such as a full stop or a colon")

@@ -33,6 +33,7 @@ const (
 	typeHeader     = "Handfast-Event-Type"
 	sourceHeader   = "Handfast-Event-Source"
 	idHeader       = "Handfast-Event-Id"
+	queryHeader    = "Handfast-Query"
 	// WakeHeader marks a message on a due subject as a token that wakes an endpoint instead of a retry.
 	WakeHeader = "Handfast-Wake"
 
@@ -40,12 +41,17 @@ const (
 	stateHeader = "tracestate"
 )
 
+// queryCharacters are those of a query that a scheme may add: nothing that could end a request line or begin a fragment.
+const queryCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~=&%"
+
 // Signed is a message of DELIVERIES: the HTTP request, byte for byte what was signed, and what belongs to it.
 type Signed struct {
 	Delivery delivery.Delivery
 	// Header holds the HTTP header fields of the request, Body its body.
 	Header http.Header
 	Body   []byte
+	// Query is what a scheme has added to the query of the endpoint's URL, and signed with it; mostly empty.
+	Query string
 	// SignedAt is when the signatures were made.
 	SignedAt time.Time
 	// Keys names the keys that signed, as scheme=id.
@@ -88,6 +94,7 @@ func (t Topology) SignedMessage(s Signed) *nats.Msg {
 	set(typeHeader, event.EncodeHeaderValue(s.Type))
 	set(sourceHeader, event.EncodeHeaderValue(s.Source))
 	set(idHeader, event.EncodeHeaderValue(s.ID))
+	set(queryHeader, s.Query)
 	set(traceHeader, s.Trace)
 	set(stateHeader, s.TraceState)
 	return &nats.Msg{Subject: DeliverySubject(d.Endpoint, t.Partitions), Header: header, Data: s.Body}
@@ -107,7 +114,7 @@ func ParseSigned(subject string, header nats.Header, data []byte) (Signed, error
 	}
 	s := Signed{
 		Body: data, Type: decoded(one(typeHeader)), Source: decoded(one(sourceHeader)), ID: decoded(one(idHeader)),
-		Trace: one(traceHeader), TraceState: one(stateHeader), Previous: one(previousHeader), Keys: strings.Fields(one(keysHeader)),
+		Trace: one(traceHeader), TraceState: one(stateHeader), Previous: one(previousHeader), Keys: strings.Fields(one(keysHeader)), Query: one(queryHeader),
 	}
 	s.Delivery = delivery.Delivery{ID: delivery.ID(one(deliveryHeader)), Endpoint: key, Inline: one(inlineHeader) == "1"}
 	if err := s.readNumbers(one); err != nil {
@@ -155,6 +162,9 @@ func (s *Signed) readNumbers(one func(name string) string) error {
 	}
 	if err := d.CheckCounters(); err != nil {
 		errs = append(errs, err)
+	}
+	if strings.ContainsFunc(s.Query, func(r rune) bool { return !strings.ContainsRune(queryCharacters, r) }) {
+		errs = append(errs, fmt.Errorf("%s: %q is not a plain query", queryHeader, s.Query))
 	}
 	return errors.Join(errs...)
 }

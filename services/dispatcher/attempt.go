@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -231,9 +233,22 @@ func (d *Dispatcher) send(ctx context.Context, r *result) {
 	ctx, cancel := context.WithTimeout(ctx, to.Limits.Timeout)
 	defer cancel()
 	response, err := d.pool.Do(ctx, target, &mtls.Request{
-		Method: "POST", Path: to.URL.RequestURI(), Host: to.URL.Host, Header: signed.Header, Body: signed.Body,
+		Method: http.MethodPost, Path: path(to, signed.Query), Host: to.URL.Host, Header: signed.Header, Body: signed.Body,
 	})
 	r.fill(target, response, err)
+}
+
+// path is the request target: that of the endpoint's URL, and what a scheme has added to its query and signed.
+func path(to endpoint.Registered, query string) string {
+	target := to.URL.RequestURI()
+	switch {
+	case query == "":
+		return target
+	case strings.Contains(target, "?"):
+		return target + "&" + query
+	default:
+		return target + "?" + query
+	}
 }
 
 // target is with whom to speak, and on which terms, with what the endpoint is presented now.

@@ -132,9 +132,9 @@ func (c *keyShowCommand) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err //nolint:wrapcheck // says what and what to do
 		}
-		t := newTable(table.Column{Name: "ID", Whole: true}, table.Column{Name: "SCHEME"}, table.Column{Name: "STATE"},
+		t := newTable(table.Column{Name: "ID", Whole: true}, table.Column{Name: "SCHEME", Whole: true}, table.Column{Name: "STATE", Whole: true},
 			table.Column{Name: "CREATED", Whole: true}, table.Column{Name: "KEY", Whole: true})
-		hidden, now := 0, time.Now()
+		kept, now := 0, time.Now()
 		for _, k := range ring.Keys() {
 			if k.Over(now) {
 				continue // a receiver must not accept it
@@ -148,21 +148,25 @@ func (c *keyShowCommand) Run(ctx context.Context, s streams) error {
 			}
 			text := shown.Public + shown.Secret
 			if text == "" {
-				text = "whsec_… (hidden)"
-				hidden++
+				text = hidden(k.Scheme)
+				kept++
 			}
-			state := shown.State
-			if shown.NotAfter != nil {
-				state += " until " + shown.ends()
-			}
-			t.Row(shown.ID, shown.Scheme, state, stamp(shown.Created), text)
+			t.Row(shown.ID, shown.Scheme, shown.State, stamp(shown.Created), text)
 		}
 		if c.JSON {
 			return nil
 		}
-		if hidden > 0 {
+		if kept > 0 {
 			defer s.hintf("--reveal shows what is hidden: whoever sees it can sign in our name.")
 		}
 		return t.Write(s.out) //nolint:wrapcheck // says what already
 	})
+}
+
+// hidden stands for a shared secret.
+func hidden(scheme string) string {
+	if scheme == signature.V1 {
+		return "whsec_… (hidden)"
+	}
+	return "(hidden)"
 }

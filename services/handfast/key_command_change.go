@@ -58,7 +58,7 @@ func (f *keyFlags) tell(s streams, change operator.KeyChange) error {
 		}
 		return writeJSON(s.out, shown)
 	}
-	s.printf("%s: key %s of scheme %s %s; it is %s\n", change.Endpoint, change.Key.ID, change.Key.Scheme, change.Kind, stateNow(change.Key, now))
+	s.printf("%s: key %s of scheme %s is %s\n", change.Endpoint, change.Key.ID, change.Key.Scheme, became(change, now))
 	if public := change.Key.Public(); public != "" && !change.Key.Over(now) {
 		s.printf("  public key: %s\n", public)
 	}
@@ -69,6 +69,18 @@ func (f *keyFlags) tell(s streams, change operator.KeyChange) error {
 		s.printf("  %s\n", table.Clean(note))
 	}
 	return nil
+}
+
+// became says what a key is after a change.
+func became(change operator.KeyChange, now time.Time) string {
+	state := stateNow(change.Key, now)
+	switch change.Kind {
+	case operator.Created, operator.Imported:
+		return change.Kind + ", and " + state
+	case operator.Unchanged:
+		return state + " already"
+	}
+	return state + " now"
 }
 
 // listed is a key without its secret, with whether it signs.
@@ -131,7 +143,8 @@ type keyImportCommand struct {
 // Help is the manual.
 func (*keyImportCommand) Help() string {
 	return `A receiver that knows a secret already keeps it. The secret is written as its scheme writes it: whsec_… for v1, whsk_… for
-v1a. Secrets of several providers look alike and are different keys, so the scheme is never guessed.
+v1a, a private key as PEM for the key pairs of rfc9421, and for the formats of providers the whole text as they show it.
+Secrets of several providers look alike and are different keys, so the scheme is never guessed.
 
 Imported before 'handfast endpoint apply' makes the endpoint, it is its only key; later it waits as the next one.
 
@@ -192,7 +205,8 @@ stops by itself.
   handfast key rotate acme/orders --scheme v1
   handfast key rotate acme/orders --scheme v1a --overlap 168h
 
-A key that somebody else knows is not rotated out but revoked, after a rotation: 'handfast key revoke'.`
+The formats of some providers have room for one signature, so that there is no overlap: make the next key first, and let the
+receiver accept it beside the old one. A key that somebody else knows is revoked after a rotation: 'handfast key revoke'.`
 }
 
 // longestOverlap is a generous quarter of a year.

@@ -74,8 +74,8 @@ func (c *keyListCommand) Run(ctx context.Context, s streams) error {
 }
 
 func (c *keyListCommand) print(s streams, all []operator.HeldKeys) error {
-	t := newTable(table.Column{Name: "ENDPOINT", Whole: true}, table.Column{Name: "ID", Whole: true}, table.Column{Name: "SCHEME"},
-		table.Column{Name: "STATE"}, table.Column{Name: "CREATED", Whole: true}, table.Column{Name: "ENDS", Whole: true})
+	t := newTable(table.Column{Name: "ENDPOINT", Whole: true}, table.Column{Name: "ID", Whole: true}, table.Column{Name: "SCHEME", Whole: true},
+		table.Column{Name: "STATE", Whole: true}, table.Column{Name: "CREATED", Whole: true}, table.Column{Name: "ENDS", Whole: true})
 	now := time.Now()
 	var closed []error
 	for _, held := range all {

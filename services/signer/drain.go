@@ -118,6 +118,8 @@ func (s *Signer) survey(ctx context.Context, key endpoint.Key) ([]place, error) 
 		}
 		places = append(places, place{event: record.Event, sequence: raw.Sequence})
 	}
-	slices.SortFunc(places, func(a, b place) int { return cmp.Or(cmp.Compare(a.event, b.event), cmp.Compare(a.sequence, b.sequence)) })
+	slices.SortFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.event, b.event), cmp.Compare(a.sequence, b.sequence))
+	})
 	return places, nil
 }

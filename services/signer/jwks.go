@@ -85,8 +85,8 @@ func (k *Keyring) ServeJWKS(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, "application/jwk-set+json", body)
 }
 
-// ServeKeys answers with the public keys of the endpoint that the path names in {tenant} and {endpoint}, in the form of
-// Standard Webhooks, with their states and dates. An endpoint without one is not found, whether it exists or not.
+// ServeKeys answers with the public keys of the endpoint that the path names in {tenant} and {endpoint}, each as its scheme
+// writes it (whpk_… for v1a), with states and dates. An endpoint without one is not found, whether it exists or not.
 func (k *Keyring) ServeKeys(w http.ResponseWriter, r *http.Request) {
 	key, err := endpoint.ParseKey(r.PathValue("tenant") + "/" + r.PathValue("endpoint"))
 	p := &k.published
@@ -162,17 +162,15 @@ func (p *published) write(now time.Time) {
 	}
 	// By id, which is random: the order tells nothing about which keys belong together.
 	slices.SortFunc(set.Keys, func(a, b jwk) int { return strings.Compare(a.ID, b.ID) })
-	body, err := json.Marshal(set)
-	if err != nil { // cannot happen: texts
-		return
+	if body, err := json.Marshal(set); err == nil { // it cannot fail: texts
+		p.all = body
 	}
-	p.all = append(body, '\n')
 }
 
 func publicKeys(ring signature.Ring) []publicKey {
 	var all []publicKey
 	for _, k := range ring.Keys() {
-		public, ok := jwkOf(k.ID, readPublic(k))
+		public, ok := jwkOf(k.ID, k.PublicKey())
 		if !ok || k.State == signature.Revoked {
 			continue
 		}
@@ -197,19 +195,6 @@ func alive(keys []publicKey, now time.Time) []publicKey {
 		}
 	}
 	return left
-}
-
-// readPublic reads a public key of Standard Webhooks; nil for a shared secret.
-func readPublic(k signature.Key) crypto.PublicKey {
-	text, ok := strings.CutPrefix(k.Public(), "whpk_")
-	if !ok {
-		return nil
-	}
-	raw, err := base64.StdEncoding.DecodeString(text)
-	if err != nil || len(raw) != ed25519.PublicKeySize {
-		return nil
-	}
-	return ed25519.PublicKey(raw)
 }
 
 // jwkOf writes a public key, and false for what it does not know: a shared secret above all.

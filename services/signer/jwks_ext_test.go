@@ -2,6 +2,7 @@ package signer_test
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
@@ -136,6 +137,36 @@ func TestPublicKeysVerify(t *testing.T) {
 		}
 	}
 	assert.Equal(t, active.ID, verified)
+}
+
+// TestOtherPublicKeys publishes an ECDSA key and an Ed25519 key of RFC 9421.
+func TestOtherPublicKeys(t *testing.T) {
+	s := newShop(t)
+	pair, curve := s.add(orders, signature.HTTPEd25519), s.add(orders, signature.HTTPECDSA)
+	shared := s.add(orders, signature.HTTPHMAC)
+	var got set
+	require.NoError(t, json.Unmarshal([]byte(s.published(pair.ID, curve.ID)), &got))
+	public, ok := curve.PublicKey().(*ecdsa.PublicKey)
+	require.True(t, ok)
+	point, err := public.Bytes()
+	require.NoError(t, err)
+	for _, key := range got.Keys {
+		if key["kid"] == pair.ID {
+			assert.Equal(t, "OKP", key["kty"])
+			continue
+		}
+		assert.Equal(t, "EC P-256 ES256 sig", key["kty"]+" "+key["crv"]+" "+key["alg"]+" "+key["use"])
+		x, err := base64.RawURLEncoding.DecodeString(key["x"])
+		require.NoError(t, err)
+		y, err := base64.RawURLEncoding.DecodeString(key["y"])
+		require.NoError(t, err)
+		assert.Equal(t, point[1:], append(x, y...))
+		assert.Len(t, key, 7)
+	}
+	body := s.get("/keys/acme/orders").Body.String()
+	assert.Contains(t, body, curve.Public())
+	assert.Contains(t, body, pair.Public())
+	assert.NotContains(t, body, shared.ID)
 }
 
 func TestKeysOfAnEndpoint(t *testing.T) {

@@ -33,7 +33,7 @@ func TestFormsOfPublicKeys(t *testing.T) {
 	require.NoError(t, err)
 	for want, public := range map[string]any{
 		`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"k","use":"sig","alg":"EdDSA"}`: ed25519.PublicKey(text(t, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")),
-		`{"kty":"EC","crv":"P-256","x":"` + x + `","y":"` + y + `","kid":"k","use":"sig","alg":"ES256"}`:                       point,
+		`{"kty":"EC","crv":"P-256","x":"` + x + `","y":"` + y + `","kid":"k","use":"sig","alg":"ES256"}`:                      point,
 	} {
 		key, ok := jwkOf("k", public)
 		require.True(t, ok)

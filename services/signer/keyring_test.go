@@ -89,11 +89,12 @@ func (w *deafWatcher) Updates() <-chan jetstream.KeyValueEntry { return w.throug
 type shared struct {
 	*deaf
 
+	t                  *testing.T
 	js                 jetstream.JetStream
 	following, writing *Keyring
 }
 
-func inBubble(t *testing.T, story func(*testing.T, shared)) {
+func inBubble(t *testing.T, story func(shared)) {
 	t.Helper()
 	ats.Register()
 	defer ats.Unregister()
@@ -125,7 +126,7 @@ func inBubble(t *testing.T, story func(*testing.T, shared)) {
 		defer running.Wait()
 		defer cancel()
 		synctest.Wait()
-		story(t, shared{deaf: d, js: js, following: following, writing: writing})
+		story(shared{deaf: d, t: t, js: js, following: following, writing: writing})
 	})
 }
 
@@ -153,7 +154,8 @@ func holds(t *testing.T, k *Keyring, key signature.Key) bool {
 // TestASignerThatHearsNothingAsks lets the watch stand still without an error: what is written then is in force within a
 // second all the same.
 func TestASignerThatHearsNothingAsks(t *testing.T) {
-	inBubble(t, func(t *testing.T, s shared) {
+	inBubble(t, func(s shared) {
+		t := s.t
 		_, err := s.following.Ring(t.Context(), orders, []string{signature.V1})
 		require.NoError(t, err)
 		synctest.Wait()
@@ -161,7 +163,7 @@ func TestASignerThatHearsNothingAsks(t *testing.T) {
 		for range 8 { // the moment of the change within the signer's own rhythm differs each time
 			busy := time.Now()
 			for time.Since(busy) < 2*time.Second { // it is sure of what it knows, as far as it can be
-				s.following.Ring(t.Context(), orders, []string{signature.V1}) //nolint:errcheck // only to keep it busy
+				s.following.Ring(t.Context(), orders, []string{signature.V1})
 				<-time.After(70 * time.Millisecond)
 			}
 			fresh := rotate(t, s.writing)
@@ -183,7 +185,8 @@ func TestASignerThatHearsNothingAsks(t *testing.T) {
 
 // TestABusySignerAnswersFromMemory counts what a thousand requests ask of the bucket.
 func TestABusySignerAnswersFromMemory(t *testing.T) {
-	inBubble(t, func(t *testing.T, s shared) {
+	inBubble(t, func(s shared) {
+		t := s.t
 		_, err := s.writing.Ring(t.Context(), orders, []string{signature.V1})
 		require.NoError(t, err)
 		synctest.Wait()
@@ -202,7 +205,8 @@ func TestABusySignerAnswersFromMemory(t *testing.T) {
 
 // TestABucketThatIsMadeAnewIsReadAnew: its revisions begin again, and nothing of the old one is left.
 func TestABucketThatIsMadeAnewIsReadAnew(t *testing.T) {
-	inBubble(t, func(t *testing.T, s shared) {
+	inBubble(t, func(s shared) {
+		t := s.t
 		first, err := s.writing.Ring(t.Context(), orders, []string{signature.V1})
 		require.NoError(t, err)
 		for range 10 { // the old bucket's revisions are higher than those of the new one
@@ -234,7 +238,8 @@ func (o *old) Get(context.Context, string) (jetstream.KeyValueEntry, error) { re
 // TestAReplicaThatIsBehindBringsNothingBack has a keyring that is not sure ask, and get an answer that is older than what
 // it has heard.
 func TestAReplicaThatIsBehindBringsNothingBack(t *testing.T) {
-	inBubble(t, func(t *testing.T, s shared) {
+	inBubble(t, func(s shared) {
+		t := s.t
 		_, err := s.writing.Ring(t.Context(), orders, []string{signature.V1})
 		require.NoError(t, err)
 		before, err := s.writing.kv.Get(t.Context(), stream.EndpointKey(orders, s.writing.partitions))

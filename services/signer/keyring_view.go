@@ -148,19 +148,26 @@ func (v *view) endLook(confirmed bool, began time.Time) {
 	}
 }
 
+// reached tells whether the watch has come to a mark, or what to wait for; nil when it never will by waiting.
+func (v *view) reached(to mark) (there bool, moved <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.seen >= to.revision || !v.made.Equal(to.made) {
+		return v.made.Equal(to.made), nil
+	}
+	if v.moved == nil {
+		v.moved = make(chan struct{})
+	}
+	return false, v.moved
+}
+
 // reach waits until the watch has come to a mark of the same bucket.
 func (v *view) reach(ctx context.Context, to mark) bool {
 	for {
-		v.mu.Lock()
-		if v.seen >= to.revision || !v.made.Equal(to.made) {
-			defer v.mu.Unlock()
-			return v.made.Equal(to.made)
+		there, moved := v.reached(to)
+		if moved == nil {
+			return there
 		}
-		if v.moved == nil {
-			v.moved = make(chan struct{})
-		}
-		moved := v.moved
-		v.mu.Unlock()
 		select {
 		case <-moved:
 		case <-ctx.Done():

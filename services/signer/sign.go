@@ -30,7 +30,12 @@ func (s *Signer) sign(ctx context.Context, e payload, to endpoint.Registered, d 
 	request := signature.Request{
 		ID: string(d.ID), Time: began, Method: http.MethodPost, URL: to.URL.String(), Header: header, Body: e.body,
 	}
-	var how signature.Signer
+	query, err := signature.Query(request, to.Signature.Schemes)
+	if err != nil {
+		return stream.Signed{}, fmt.Errorf("sign for %s: %w", to.Key(), err)
+	}
+	request.URL = signature.Extend(request.URL, query)
+	how := signature.Signer{Template: signature.Template(to.Signature.Template)}
 	if !telemetry.Unrecorded(ctx) {
 		how.Around = s.span(ctx)
 	}
@@ -48,7 +53,7 @@ func (s *Signer) sign(ctx context.Context, e payload, to endpoint.Registered, d 
 	carrier := propagation.MapCarrier{}
 	propagator.Inject(ctx, carrier)
 	return stream.Signed{
-		Delivery: d, Header: header, Body: e.body, SignedAt: began, Keys: keys,
+		Delivery: d, Header: header, Body: e.body, Query: query, SignedAt: began, Keys: keys,
 		Type: e.kind, Source: e.source, ID: e.id,
 		Trace: carrier["traceparent"], TraceState: carrier["tracestate"],
 	}, nil

@@ -23,6 +23,7 @@ type Hit struct {
 	Body   []byte
 	Client string // the caller's first URI or DNS name
 	Proto  string
+	Target string // path and query, as they came
 }
 
 // event names the event by its source and id.
@@ -109,7 +110,7 @@ func (w *World) ServerTLSUntil(notAfter time.Time, names ...string) *tls.Config 
 }
 
 func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, next http.Handler) {
-	hit := Hit{At: time.Now(), Header: req.Header.Clone(), Client: clientName(req.TLS), Proto: req.Proto}
+	hit := Hit{At: time.Now(), Header: req.Header.Clone(), Client: clientName(req.TLS), Proto: req.Proto, Target: req.RequestURI}
 	if req.Method == http.MethodOptions {
 		r.mu.Lock()
 		r.probes++

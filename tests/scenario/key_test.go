@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"crypto/rand"
 	"io"
 	"net/http"
 	"slices"
@@ -131,7 +130,7 @@ func made(t *testing.T, k signature.Key, hit kit.Hit) bool {
 
 func signatures(hit kit.Hit, scheme string) int {
 	n := 0
-	for _, one := range strings.Fields(hit.Header.Get(signature.HeaderSignature)) {
+	for one := range strings.FieldsSeq(hit.Header.Get(signature.HeaderSignature)) {
 		if strings.HasPrefix(one, scheme+",") {
 			n++
 		}
@@ -153,9 +152,9 @@ func TestKeysRotateEverySecond(t *testing.T) {
 		for _, p := range pupils {
 			l.teach(p)
 		}
-		traffic := w.Traffic(50*time.Millisecond, "acme", "com.acme.order.created")
+		traffic := w.Traffic(100*time.Millisecond, "acme", "com.acme.order.created")
 		w.Pass(25 * time.Millisecond) // between two events
-		const overlap = 9500 * time.Millisecond
+		const overlap = 4500 * time.Millisecond
 		ids := map[string]bool{}
 		for i := range 60 {
 			for _, p := range pupils {
@@ -165,7 +164,7 @@ func TestKeysRotateEverySecond(t *testing.T) {
 						require.NoError(t, err)
 					}
 					change := l.rotate(p, scheme, overlap)
-					require.Len(t, change.Retiring, min(i+1, 10))
+					require.Len(t, change.Retiring, min(i+1, 5))
 					require.False(t, ids[change.Key.ID])
 					ids[change.Key.ID] = true
 				}
@@ -181,7 +180,7 @@ func TestKeysRotateEverySecond(t *testing.T) {
 		sent := traffic.Stop()
 		w.Pass(time.Second)
 
-		assert.Greater(t, sent, 1200)
+		assert.Greater(t, sent, 600)
 		for _, p := range pupils {
 			assert.Empty(t, p.refused, p.key)
 			assert.Equal(t, sent, p.accepted, p.key)
@@ -192,7 +191,7 @@ func TestKeysRotateEverySecond(t *testing.T) {
 					if since := hit.At.Sub(last); since > overlap {
 						assert.Equal(t, 1, n, "what has retired does not sign: %s after the last rotation", since)
 					} else {
-						assert.LessOrEqual(t, n, 11)
+						assert.LessOrEqual(t, n, 6)
 					}
 				}
 			}
@@ -246,57 +245,5 @@ func TestARevokedKeyStopsWithinASecond(t *testing.T) {
 		assert.Empty(t, p.refused)
 		assert.Zero(t, traffic.Arrived(p.Receiver))
 		assert.Equal(t, sent, p.accepted)
-	})
-}
-
-// TestASignerThatCannotOpenARingWaits puts a ring in the place of one endpoint's that is sealed under another master key.
-// Its deliveries wait, those of others go on, and nothing is sent unsigned.
-func TestASignerThatCannotOpenARingWaits(t *testing.T) {
-	kit.Bubble(t, func(t *testing.T) {
-		w := kit.New(t)
-		closed, open := newPupil(w, "closed", both), newPupil(w, "open", both)
-		w.StartSigner(w.Broker.Option())
-		w.StartSigner(w.Broker.Option())
-		w.StartDispatcher(w.Broker.Option())
-		w.Pass(2 * time.Second)
-		l := locksmith{operator.New(w.JS, w.Topology), w}
-		l.teach(closed)
-		l.teach(open)
-		w.Publish("acme", "com.acme.order.created", `{"n":1}`)
-		w.Pass(time.Second)
-		require.Equal(t, 2, closed.accepted+open.accepted)
-
-		kv, err := w.JS.KeyValue(t.Context(), stream.SigningKeyBucket)
-		require.NoError(t, err)
-		at := stream.EndpointKey(closed.key, w.Topology.Partitions)
-		good, err := kv.Get(t.Context(), at)
-		require.NoError(t, err)
-		another, err := signature.GenerateMasterKey(rand.Reader)
-		require.NoError(t, err)
-		ring, err := l.Keys(t.Context(), closed.key, w.Vault)
-		require.NoError(t, err)
-		sealed, err := ring.Seal(another, closed.key.String())
-		require.NoError(t, err)
-		_, err = kv.Put(t.Context(), at, sealed)
-		require.NoError(t, err)
-		w.Pass(time.Millisecond)
-		for range 5 {
-			w.Publish("acme", "com.acme.order.created", `{"n":2}`)
-		}
-		w.Pass(10 * time.Minute)
-		assert.Equal(t, 1, closed.accepted, "its deliveries wait")
-		assert.Equal(t, 6, open.accepted, "those of another endpoint do not")
-		assert.Contains(t, w.LogText(), "signing keys cannot be opened; deliveries of this endpoint wait")
-		assert.Contains(t, w.LogText(), signature.ErrWrongMasterKey.Error())
-		_, err = l.RotateKey(t.Context(), closed.key, operator.KeyRotation{Scheme: signature.V1, Overlap: time.Hour}, w.Vault)
-		require.ErrorIs(t, err, signature.ErrWrongMasterKey, "nothing is put in the place of what cannot be opened")
-
-		_, err = kv.Put(t.Context(), at, good.Value())
-		require.NoError(t, err)
-		w.Pass(time.Minute)
-		assert.Equal(t, 6, closed.accepted)
-		assert.Empty(t, closed.refused, "and nothing came unsigned")
-		assert.Len(t, closed.Hits(), 6)
-		assert.Zero(t, w.Count(stream.DeadLetters)+w.Count(stream.Retries)+w.Count(stream.Deliveries))
 	})
 }

@@ -72,10 +72,17 @@ func (o *Operator) ImportKey(ctx context.Context, to endpoint.Key, scheme, secre
 }
 
 func (o *Operator) addKey(ctx context.Context, change KeyChange, active bool, vault signature.Vault) (KeyChange, error) {
+	use, err := o.use(ctx, change.Endpoint)
+	if err != nil {
+		return change, err
+	}
 	if active {
 		change.Key.State = signature.Active
 	}
 	ring, err := o.changeKeys(ctx, change.Endpoint, vault, func(before signature.Ring) (signature.Ring, error) {
+		if active && use.oneKey(change.Key.Scheme) && holds(before, change.Key.Scheme, signature.Active) {
+			return before, fmt.Errorf("scheme %s has room for one signature, so a second active key would sign nothing; make it the next one, without --active, and then rotate", change.Key.Scheme)
+		}
 		after, err := before.Add(change.Key, time.Now().UTC())
 		return after, advise(err, change.Endpoint, change.Key.Scheme)
 	})
@@ -89,20 +96,31 @@ func (o *Operator) addKey(ctx context.Context, change KeyChange, active bool, va
 	} else {
 		change.Notes = append(change.Notes, "every request of this endpoint is signed with it from now on")
 	}
-	notes, err := o.schemeNotes(ctx, change.Endpoint, change.Key.Scheme)
-	change.Notes = append(change.Notes, notes...)
-	return change, err
+	change.Notes = append(change.Notes, use.notes(change.Endpoint, change.Key.Scheme)...)
+	return change, nil
 }
 
 // RotateKey makes the next key of a scheme the active one, or a new one when none waits. The one that was active still
-// signs for the overlap, and stops then by itself.
+// signs for the overlap, and stops then by itself. A scheme whose format has room for one signature has no overlap: there the
+// next key has to be made before, so that the receiver can know it.
 func (o *Operator) RotateKey(ctx context.Context, to endpoint.Key, rotation KeyRotation, vault signature.Vault) (KeyChange, error) {
 	change := KeyChange{Endpoint: to, Kind: Rotated}
 	made, err := signer.NewKey(rotation.Scheme)
 	if err != nil {
 		return change, err //nolint:wrapcheck // says what and what to use
 	}
+	use, err := o.use(ctx, to)
+	if err != nil {
+		return change, err
+	}
+	alone := use.oneKey(rotation.Scheme)
+	if alone {
+		rotation.Overlap = 0
+	}
 	ring, err := o.changeKeys(ctx, to, vault, func(before signature.Ring) (signature.Ring, error) {
+		if alone && !holds(before, rotation.Scheme, signature.Next) {
+			return before, fmt.Errorf("scheme %[1]s has room for one signature, so old and new key cannot sign side by side; make the next key first (`handfast key create %[2]s --scheme %[1]s`), let the receiver accept it beside the old one, and rotate then", rotation.Scheme, to)
+		}
 		after, fresh, err := before.Rotate(rotation.Scheme, rotation.Retire, made, time.Now().UTC(), rotation.Overlap)
 		change.Key = fresh
 		return after, advise(err, to, rotation.Scheme)
@@ -110,23 +128,27 @@ func (o *Operator) RotateKey(ctx context.Context, to endpoint.Key, rotation KeyR
 	if err != nil {
 		return change, err
 	}
-	change.Retiring = retiring(ring, rotation.Scheme)
-	if change.Key.ID == made.ID {
+	switch {
+	case alone:
+		change.Notes = append(change.Notes, "requests have room for one signature, so the old key does not sign any more: a receiver that does not accept the new one by now refuses them")
+	case change.Key.ID == made.ID:
 		change.Notes = append(change.Notes, "no key was waiting, so a new one is made; give it to the receiver before the old one ends: `handfast key show "+to.String()+"`")
 	}
 	if change.Key.Public() != "" && rotation.Overlap < cacheTime {
-		change.Notes = append(change.Notes, fmt.Sprintf("receivers may keep public keys for %s, which is longer than this overlap: one that does not know the new key yet refuses requests meanwhile", cacheTime))
+		change.Notes = append(change.Notes, fmt.Sprintf("receivers may keep public keys for %s, which is longer than this overlap: one that does not ask again before the old key ends refuses requests then", cacheTime))
 	}
-	notes, err := o.schemeNotes(ctx, to, rotation.Scheme)
-	change.Notes = append(change.Notes, notes...)
-	return change, err
+	if !alone {
+		change.Retiring = retiring(ring, rotation.Scheme)
+	}
+	change.Notes = append(change.Notes, use.notes(to, rotation.Scheme)...)
+	return change, nil
 }
 
 // RevokeKey ends a key for good: every signer stops signing with it within a second. The only active key of a scheme that
 // the endpoint uses is not revoked. A key that is revoked already is [Unchanged].
 func (o *Operator) RevokeKey(ctx context.Context, to endpoint.Key, id string, vault signature.Vault) (KeyChange, error) {
 	change := KeyChange{Endpoint: to, Kind: Revoked}
-	needed, _, err := o.schemes(ctx, to)
+	use, err := o.use(ctx, to)
 	if err != nil {
 		return change, err
 	}
@@ -135,7 +157,7 @@ func (o *Operator) RevokeKey(ctx context.Context, to endpoint.Key, id string, va
 			change.Kind, change.Key = Unchanged, held
 			return before, signer.ErrUnchanged
 		}
-		after, revoked, err := before.Revoke(id, time.Now().UTC(), needed)
+		after, revoked, err := before.Revoke(id, time.Now().UTC(), use.schemes)
 		change.Kind, change.Key = Revoked, revoked
 		return after, advise(err, to, revoked.Scheme)
 	})
@@ -181,31 +203,51 @@ func (o *Operator) changeKeys(ctx context.Context, to endpoint.Key, vault signat
 	return ring, nil
 }
 
-// schemes are those by which an endpoint's requests are signed; exists is false when there is no such endpoint.
-func (o *Operator) schemes(ctx context.Context, to endpoint.Key) (schemes []string, exists bool, err error) {
+// use is what an endpoint's document says about its keys.
+type use struct {
+	exists   bool
+	schemes  []string
+	template signature.Template
+}
+
+func (o *Operator) use(ctx context.Context, to endpoint.Key) (use, error) {
 	shown, err := o.Endpoint(ctx, to)
 	missing := (*NotFoundError)(nil)
 	switch {
 	case errors.As(err, &missing):
-		return nil, false, nil
+		return use{}, nil
 	case err != nil:
-		return nil, false, err
+		return use{}, err
 	}
-	return shown.Signature.Schemes, true, nil
+	return use{exists: true, schemes: shown.Signature.Schemes, template: signature.Template{Separator: shown.Signature.Template.Separator}}, nil
 }
 
-// schemeNotes say why a key of a scheme signs nothing although it could.
-func (o *Operator) schemeNotes(ctx context.Context, to endpoint.Key, scheme string) ([]string, error) {
-	schemes, exists, err := o.schemes(ctx, to)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("the keys are changed; looking for the endpoint failed: %w", err)
-	case !exists:
-		return []string{"there is no endpoint " + to.String() + " yet; signers use its keys as soon as `handfast endpoint apply` makes it"}, nil
-	case !slices.Contains(schemes, scheme):
-		return []string{fmt.Sprintf("%s is signed with %s only; add %s to signature.schemes of its document", to, strings.Join(schemes, ", "), scheme)}, nil
+// oneKey reports whether only one key of a scheme can sign a request.
+func (u use) oneKey(scheme string) bool {
+	if scheme == signature.TemplateScheme {
+		return u.exists && u.template.OneKey()
 	}
-	return nil, nil
+	return signature.OneKey(scheme)
+}
+
+// notes say why a key of a scheme signs nothing although it could, and what is known against the scheme.
+func (u use) notes(to endpoint.Key, scheme string) []string {
+	var notes []string
+	switch {
+	case !u.exists:
+		notes = append(notes, "there is no endpoint "+to.String()+" yet; signers use its keys as soon as `handfast endpoint apply` makes it")
+	case !slices.Contains(u.schemes, scheme):
+		notes = append(notes, fmt.Sprintf("%s is signed with %s only; add %s to signature.schemes of its document", to, strings.Join(u.schemes, ", "), scheme))
+	}
+	if weak := signature.Weak(scheme); weak != "" {
+		notes = append(notes, weak)
+	}
+	return notes
+}
+
+func holds(ring signature.Ring, scheme string, state signature.State) bool {
+	now := time.Now()
+	return slices.ContainsFunc(ring.Keys(), func(k signature.Key) bool { return k.Scheme == scheme && k.State == state && !k.Ended(now) })
 }
 
 func retiring(ring signature.Ring, scheme string) []signature.Key {

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/handfast/handfast/pkg/stream/embedded"
+)
+
+// TestASignerShowsPublicKeys reads what receivers read, from a signer that began before there was a NATS server.
+func TestASignerShowsPublicKeys(t *testing.T) {
+	dir := t.TempDir()
+	address, page := free(t), free(t)
+	master := filepath.Join(dir, "master.key")
+	require.NoError(t, os.WriteFile(master, []byte(strings.Repeat("5a", 32)), 0o600))
+	s := begin(t, "signer", "--server", "nats://"+address, "--http", page, "--master-key-file", master)
+	for _, path := range []string{"/.well-known/jwks.json", "/keys/acme/orders"} {
+		says(t, "http://"+page+path, http.StatusServiceUnavailable, "the signer has not started yet")
+	}
+	server, err := embedded.Start(embedded.Options{Dir: filepath.Join(dir, "nats"), Listen: address})
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	do := func(arguments ...string) string {
+		t.Helper()
+		status, out, stderr := invoke(t, append(arguments, "--server", "nats://"+address)...)
+		require.Zero(t, status, stderr)
+		return out
+	}
+	do("topology", "apply", "--partitions", "2")
+	says(t, "http://"+page+"/.well-known/jwks.json", http.StatusOK, `{"keys":[]}`)
+	change := func(verb string, more ...string) keyChange {
+		var made keyChange
+		out := do(append([]string{"key", verb, "acme/orders", "--scheme", "v1a", "--master-key-file", master, "--json"}, more...)...)
+		require.NoError(t, json.Unmarshal([]byte(out), &made))
+		return made
+	}
+	first, next := change("create"), change("create")
+	assert.Equal(t, "active next", first.Key.State+" "+next.Key.State)
+	for _, made := range []keyChange{first, next} {
+		says(t, "http://"+page+"/.well-known/jwks.json", http.StatusOK, `"kid":"`+made.Key.ID+`"`)
+		says(t, "http://"+page+"/keys/acme/orders", http.StatusOK, `"public":"`+made.Key.Public+`"`)
+	}
+	status, _ := get("http://" + page + "/keys/acme/none")
+	assert.Equal(t, http.StatusNotFound, status)
+	rotated := change("rotate", "--overlap", "1h")
+	assert.Equal(t, next.Key.ID, rotated.Key.ID)
+	says(t, "http://"+page+"/keys/acme/orders", http.StatusOK, `"state":"retiring"`)
+	assert.Zero(t, s.end())
+}
