@@ -171,7 +171,7 @@ func publicKeys(ring signature.Ring) []publicKey {
 	var all []publicKey
 	for _, k := range ring.Keys() {
 		public, ok := jwkOf(k.ID, k.PublicKey())
-		if !ok || k.State == signature.Revoked {
+		if !ok {
 			continue
 		}
 		shown := publicKey{
