@@ -90,6 +90,9 @@ func (c *devCommand) Run(ctx context.Context, s streams) (err error) {
 		w.Header().Set("Content-Type", "application/x-pem-file")
 		_, _ = w.Write(d.Bundle()) // whoever has gone away misses nothing
 	})
+	for _, route := range keyRoutes(d.Signer) {
+		mux.Handle("GET "+route.Path, route.Handler)
+	}
 	for _, service := range []string{"signer", "dispatcher"} {
 		mux.Handle("GET /metrics/"+service, d.Metrics(service))
 	}

@@ -25,7 +25,7 @@ type command struct {
 	Topology   topologyCommand   `cmd:"" help:"Set up the streams, consumers and buckets on a NATS server."`
 
 	Endpoint   endpointCommand   `cmd:"" help:"Look after endpoints: who gets which events, and where."`
-	Key        keyCommand        `cmd:"" help:"Show signing keys."`
+	Key        keyCommand        `cmd:"" help:"Look after signing keys."`
 	Event      eventCommand      `cmd:"" help:"Publish events, and watch them."`
 	Delivery   deliveryCommand   `cmd:"" help:"See what was delivered, with proofs, and deliver again."`
 	Deadletter deadletterCommand `cmd:"" help:"See what was given up, and deliver it after all."`

@@ -2,6 +2,7 @@
 //
 //	reads    EVENTS (consumer "signer"), retries.due.> (consumer "due"), buckets endpoints and signing-keys
 //	writes   DELIVERIES, DEADLETTERS, retries.at.>, signing-keys (keys that do not exist yet)
+//	serves   public keys over HTTP: /.well-known/jwks.json and /keys/TENANT/ENDPOINT
 //	holds    signing keys, in memory; the master key under which they are sealed
 //	must not talk to the internet, or see a client certificate's key
 //

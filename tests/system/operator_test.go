@@ -84,6 +84,11 @@ func TestTheOperatorMayDoItsWork(t *testing.T) {
 	require.Eventually(t, func() bool { return hooks.count("/no") == 2 }, 20*time.Second, 20*time.Millisecond)
 	do("deadletter", "replay", letter.Delivery)
 	require.Eventually(t, func() bool { return hooks.count("/no") == 3 }, 20*time.Second, 20*time.Millisecond)
+	for _, arguments := range [][]string{
+		{"list", "acme"}, {"create", "acme/good", "--scheme", "v1"}, {"rotate", "acme/good", "--scheme", "v1"},
+	} {
+		do(append([]string{"key"}, append(arguments, "--master-key-file", file("master.key"))...)...)
+	}
 	require.NoError(t, os.WriteFile(file("identity.key"), []byte(strings.Repeat("5b", 32)), 0o600))
 	stored := func(arguments ...string) string {
 		t.Helper()

@@ -233,6 +233,9 @@ func (d *Deployment) Ready() error {
 	return nil
 }
 
+// Signer is the running signer.
+func (d *Deployment) Signer() *signer.Signer { return d.signer }
+
 // Bundle is the roots of our own authorities, in PEM.
 func (d *Deployment) Bundle() []byte { return d.dispatcher.CA() }
 
@@ -275,6 +278,9 @@ func (d *Deployment) Apply(ctx context.Context, document []byte) ([]signature.Ve
 	}
 	var verifiers []signature.Verifier
 	for _, key := range ring.Keys() {
+		if key.Over(time.Now()) {
+			continue
+		}
 		v, err := key.Verifier()
 		if err != nil {
 			return nil, fmt.Errorf("key %s of %s: %w", key.ID, e.Key(), err)
