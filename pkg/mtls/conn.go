@@ -50,6 +50,8 @@ type connection interface {
 type manners struct {
 	// silent: the receiver let a first request with Expect: 100-continue wait for nothing, or refused to expect.
 	silent atomic.Bool
+	// fleeting: an HTTP/2 connection ended with the request without a body, so that asking would end each of them.
+	fleeting atomic.Bool
 	// accepted: the receiver has answered a request under this identity.
 	accepted atomic.Bool
 }

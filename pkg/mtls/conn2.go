@@ -25,6 +25,7 @@ type http2conn struct {
 	client  *http2.ClientConn
 	target  *Target
 	options *Options
+	manners *manners
 	carried atomic.Bool
 	max     int // requests at a time, as the receiver said at the beginning
 	// doubtful: a request has timed out, and a ping is on its way to find out whether that was the connection's fault.
@@ -55,7 +56,7 @@ func startHTTP2(ctx context.Context, transport *http2.Transport, secure *secureC
 
 func newHTTP2(secure *secureConn, d *destination) *http2conn {
 	return &http2conn{
-		secure: secure, client: secure.client, target: &d.target, options: d.options, settled: d.settle,
+		secure: secure, client: secure.client, target: &d.target, options: d.options, manners: &d.manners, settled: d.settle,
 		// A receiver that allows none at the moment gets one that waits.
 		max:     max(1, int(secure.client.State().MaxConcurrentStreams)),
 		expires: time.Now().Add(d.options.IdleTimeout),
@@ -86,11 +87,20 @@ func (c *http2conn) usable(time.Time) bool {
 // within the first wait is no reason to wait longer: its TLS has accepted us. What else goes wrong is left to the
 // request itself to meet and to tell.
 func (c *http2conn) ask(ctx context.Context, r *Request) *Failure {
-	if c.secure.proof.Client == nil || len(r.Body) == 0 {
+	if c.manners.fleeting.Load() || c.secure.proof.Client == nil || len(r.Body) == 0 {
 		return nil
 	}
 	c.asking.Do(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.FirstWait)
+		defer func() {
+			if c.refusal.Load() == nil && !c.client.CanTakeNewRequest() {
+				c.manners.fleeting.Store(true)
+			}
+		}()
+		wait := c.options.FirstWait
+		if end, bounded := ctx.Deadline(); bounded {
+			wait = min(wait, time.Until(end)/2) // the message itself needs time, too
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 		defer cancel()
 		bare := &Request{Method: http.MethodOptions, Path: r.Path, Host: r.Host}
 		raw, err := c.client.RoundTrip(c.request(ctx, bare, trace.SpanContext{}, nil))

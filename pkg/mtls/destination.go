@@ -141,7 +141,7 @@ func (d *destination) retire() {
 func (d *destination) sweepLocked() {
 	now := time.Now()
 	d.shared = slices.DeleteFunc(d.shared, func(conn *http2conn) bool {
-		over := d.retired || !conn.client.CanTakeNewRequest() || !now.Before(conn.expires)
+		over := d.retired || conn.refusal.Load() != nil || !conn.client.CanTakeNewRequest() || !now.Before(conn.expires)
 		if conn.streams > 0 || !over {
 			return false
 		}

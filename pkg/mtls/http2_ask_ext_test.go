@@ -73,3 +73,40 @@ func TestHTTP2BodiesWaitForTheFirstAnswer(t *testing.T) {
 		})
 	}
 }
+
+// TestHTTP2ConnectionsThatEndWithTheFirstAnswer has receivers that serve one request on a connection: asking first would
+// leave none for the message.
+func TestHTTP2ConnectionsThatEndWithTheFirstAnswer(t *testing.T) {
+	p := newPeers(t, true)
+	var messages, asked atomic.Int64
+	receiver := p.website(p.serverTLS(), readAll, true)
+	receiver.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.Method == http.MethodOptions {
+			asked.Add(1)
+		} else {
+			messages.Add(1)
+		}
+		w.Header().Set("Connection", "close") // a GOAWAY on HTTP/2
+		w.WriteHeader(http.StatusNoContent)
+	})
+	pool := p.pool()
+	for range 5 {
+		_, err := pool.Do(soon(t), p.target(receiver.address), post(1<<10))
+		require.NoError(t, err)
+	}
+	assert.EqualValues(t, 5, messages.Load())
+	assert.LessOrEqual(t, asked.Load(), int64(1), "once is enough to know")
+}
+
+// TestHTTP2ConnectionsThatWereRefusedGo has a receiver that refuses request by request, and few connections to it.
+func TestHTTP2ConnectionsThatWereRefusedGo(t *testing.T) {
+	p := newPeers(t, true)
+	receiver := p.website(p.serverTLS(), readAll, true)
+	receiver.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(495) })
+	pool := p.pool(func(o *mtls.Options) { o.ConnectionLimit = 4 })
+	for range 8 {
+		_, err := pool.Do(soon(t), p.target(receiver.address), post(1<<10))
+		require.Equal(t, mtls.ClientCertificateRefused, failureOf(t, err).Kind)
+	}
+}

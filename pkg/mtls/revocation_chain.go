@@ -114,6 +114,14 @@ func (r *Revocation) listed(ctx context.Context, c, issuer *x509.Certificate) an
 // judgeChains takes the best chain, and of each chain the worst certificate.
 func judgeChains(chains [][]*x509.Certificate, known map[link]answer) Finding {
 	var best Finding
+	for _, chain := range chains {
+		// Its signature fits one key only, so the issuers of all chains are one, and what one of them withdrew is withdrawn.
+		if len(chain) > 1 {
+			if says := known[linkOf(chain[0], chain[1])]; says.status == Revoked {
+				return Finding{Status: Revoked, Detail: says.detail}
+			}
+		}
+	}
 	for n, chain := range chains {
 		if worst := judgeChain(chain, known); n == 0 || worst.Status < best.Status {
 			best = worst

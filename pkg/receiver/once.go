@@ -95,6 +95,9 @@ func (l ledger) attempt(v signature.Verified, body []byte) attempt {
 	id := "id\x00" + v.ID
 	if v.ID == "" {
 		id = "body\x00" + a.digest
+		if v.Content != ([sha256.Size]byte{}) {
+			id = "content\x00" + hex.EncodeToString(v.Content[:])
+		}
 	}
 	if !v.Time.IsZero() {
 		a.signed = v.Time.Unix()

@@ -124,6 +124,9 @@ func (t *terminator) client(r *http.Request, now time.Time) (*x509.Certificate, 
 	if err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(certs, oversized) {
+		return nil, errTold
+	}
 	intermediates := x509.NewCertPool()
 	for _, cert := range certs[1:] {
 		intermediates.AddCert(cert)

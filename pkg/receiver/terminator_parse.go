@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -16,6 +17,15 @@ var (
 	errTold  = errors.New("the header that tells the client certificate is not in the form that this receiver expects")
 	errChain = errors.New("the proxy tells too many certificates")
 )
+
+// maxRSA is the largest RSA modulus, in bits, that is computed with; crypto/tls has the same bound. Nobody has vouched for
+// these keys yet, and the work grows with the square of their size.
+const maxRSA = 8192
+
+func oversized(c *x509.Certificate) bool {
+	key, ok := c.PublicKey.(*rsa.PublicKey)
+	return ok && key.N.BitLen() > maxRSA
+}
 
 // parse returns the certificates of the header, the client's own first.
 func (t *terminator) parse(value, chain string) ([]*x509.Certificate, error) {

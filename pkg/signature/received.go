@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"time"
@@ -36,6 +37,10 @@ type Verified struct {
 	// Time is when this attempt was signed, in whole seconds, and zero where the
 	// scheme signs no time; see [SignsTime].
 	Time time.Time
+	// Content is the digest of what was signed where that can be the same for
+	// different bodies (a form of Twilio's), and zero elsewhere: the body is no
+	// name of such a delivery, its content is.
+	Content [sha256.Size]byte
 	// Scheme and KeyID name the verifier that matched.
 	Scheme, KeyID string
 }

@@ -141,8 +141,12 @@ func verifyTwilio(r Received, keys []Verifier, _ window) (Verified, error) {
 	}
 	var result Verified
 	for _, authority := range []string{host, host + port} {
-		result, err = matchOne(keys, []byte("https://"+authority+r.Target+fields), nil, made)
+		content := []byte("https://" + authority + r.Target + fields)
+		result, err = matchOne(keys, content, nil, made)
 		if err == nil {
+			if isForm(r.Header) {
+				result.Content = sha256.Sum256(content)
+			}
 			return result, nil
 		}
 	}

@@ -189,13 +189,22 @@ func (d *Dispatcher) settleHold(ctx context.Context, r *result) error {
 
 // letGo lets an endpoint's deliveries go again.
 func (d *Dispatcher) letGo(ctx context.Context, key endpoint.Key, why string) {
-	d.endpoints.SetStatus(key, endpoint.Status{})
-	d.strikes.clear(key)
-	d.strikes.released(key, time.Now())
+	now, ok := d.endpoints.Get(key)
+	if !ok || now.Status.Held == nil {
+		return // deleted, disabled or released meanwhile: not ours to change
+	}
+	d.endpoints.SetStatus(key, endpoint.Status{}) // first: what the signers let go must find it released here
 	if err := d.catalogue.Release(ctx, key); err != nil {
+		// Held here as it is in the store, or nobody would try again.
+		soon := *now.Status.Held
+		soon.Next = time.Now().Add(firstProbe).UTC()
+		d.endpoints.SetStatus(key, endpoint.Status{Held: &soon})
+		d.wakeHealing()
 		d.logger.WarnContext(ctx, "endpoint could not be released; trying again", slog.String("endpoint", key.String()), slog.Any("error", err))
 		return
 	}
+	d.strikes.clear(key)
+	d.strikes.released(key, time.Now())
 	d.logger.InfoContext(ctx, "endpoint is no longer held; its deliveries go out, the oldest first", slog.String("endpoint", key.String()), slog.String("why", why))
 }
 
@@ -239,16 +248,16 @@ func (d *Dispatcher) heal(ctx context.Context) {
 			if to.Paused || to.Disabled() || d.members.Rank(stream.Partition(to.Key(), d.topology.Partitions)) != 0 {
 				continue
 			}
-			due, later := h.due(to, d.identityOf(to), time.Now())
-			if !due {
-				wait = min(wait, later)
-				continue
-			}
 			select {
 			case room <- struct{}{}:
-			default:
-				h.done(to.Key()) // all hands are full
+			default: // all hands are full; asked first, because due takes note of the reason
 				wait = min(wait, time.Second)
+				continue
+			}
+			due, later := h.due(to, d.identityOf(to), time.Now())
+			if !due {
+				<-room
+				wait = min(wait, later)
 				continue
 			}
 			probes.Go(func() {
@@ -279,7 +288,8 @@ func (h *healing) due(to endpoint.Registered, identity string, now time.Time) (d
 	if last.busy {
 		return false, healInterval
 	}
-	if now.Before(to.Status.Held.Next) && !changed {
+	// A time further away than any wait was set by a clock that is wrong.
+	if until := to.Status.Held.Next.Sub(now); until > 0 && until <= lastProbe && !changed {
 		if !known {
 			h.with[to.Key()] = probed{revision: to.Revision, identity: identity}
 		}

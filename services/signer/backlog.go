@@ -185,10 +185,14 @@ func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, deliv
 		s.done(ctx, msg) // the one that is at it looks again when it is through
 		return
 	}
+	// Looking through a long backlog over a slow way takes its time, for which the token stays with this signer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*stream.AckWait)
+	defer cancel()
+	go hold(ctx, msg)
 	more, err := s.drain(ctx, key)
 	s.draining.end(key)
 	if err == nil && more {
-		err = s.callWaiting(ctx, key, "b")
+		err = s.callWaiting(ctx, key, "b"+strconv.FormatInt(time.Now().UnixNano(), 36))
 	}
 	if err != nil {
 		s.logger.WarnContext(ctx, "backlog could not be signed; trying again", slog.String("endpoint", key.String()), slog.Any("error", err))
@@ -198,11 +202,28 @@ func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, deliv
 	s.done(ctx, msg)
 }
 
+// hold keeps a message with this signer until ctx ends.
+func hold(ctx context.Context, msg jetstream.Msg) {
+	tick := time.NewTicker(stream.AckWait / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = msg.InProgress() // the next one may come through, and else the message comes again
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // preserve gives the oldest deliveries of a waiting endpoint their payload to take along before their events age out.
 func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
 	subject := stream.BacklogSubject(key, s.topology.Partitions)
-	next := uint64(1)
+	if s.kept == nil {
+		s.kept = make(map[endpoint.Key]uint64)
+	}
 	for range preserved {
+		next := s.kept[key] + 1
 		raw, err := s.backlog.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
@@ -210,9 +231,9 @@ func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
 		if err != nil {
 			return fmt.Errorf("read the backlog of %s: %w", key, err)
 		}
-		next = raw.Sequence + 1
 		record, err := delivery.ParseRetry(raw.Data)
 		if err != nil || record.Inline != nil {
+			s.kept[key] = raw.Sequence
 			continue
 		}
 		if time.Since(record.First) < stream.Horizon {
@@ -220,6 +241,7 @@ func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
 		}
 		content, err := s.payload(ctx, record)
 		if _, lost := errors.AsType[*lostError](err); lost {
+			s.kept[key] = raw.Sequence
 			continue // the drain will say so
 		}
 		if err != nil {
@@ -232,6 +254,7 @@ func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
 		if err := s.backlog.DeleteMsg(ctx, raw.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return fmt.Errorf("replace a record in the backlog of %s: %w", key, err)
 		}
+		s.kept[key] = raw.Sequence
 	}
 	return nil
 }

@@ -58,11 +58,11 @@ func (d *draining) end(key endpoint.Key) {
 // was under way when the endpoint began to wait comes into it behind younger ones, and so does what was given its
 // payload to take along. A delivery leaves the backlog only after its request, or its dead letter, is stored.
 func (s *Signer) drain(ctx context.Context, key endpoint.Key) (more bool, err error) {
-	began := time.Now()
 	places, err := s.survey(ctx, key)
 	if err != nil {
 		return false, err
 	}
+	began := time.Now() // looking through a long backlog over a slow way must not use up the time to sign
 	for _, at := range places {
 		if time.Since(began) > drainTime || s.stopping.Load() {
 			return true, nil

@@ -55,7 +55,7 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 	if err != nil {
 		return err
 	}
-	if to.Waiting() {
+	if to.Waiting() && (record.Inline != nil || time.Since(d.First) < time.Hour) {
 		return s.park(ctx, d, record.Inline, source)
 	}
 	content, err := s.payload(ctx, record)
@@ -64,6 +64,11 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 	}
 	if err != nil {
 		return err
+	}
+	if to.Waiting() {
+		// It is parked behind younger ones, or again and again where there is no room: preserve would come too late.
+		inline := delivery.Inline{ContentType: content.content, Body: content.body, Type: content.kind, Source: content.source, ID: content.id}
+		return s.park(ctx, d, &inline, source)
 	}
 	if to.Disabled() {
 		return s.end(ctx, d, &content, "the endpoint is disabled: "+to.Status.Disabled.Reason)
@@ -101,6 +106,10 @@ func (s *Signer) payload(ctx context.Context, record delivery.Retry) (payload, e
 	e, err := read(raw.Subject, raw.Header, raw.Data, raw.Sequence, raw.Time)
 	if err != nil {
 		return payload{}, &lostError{"the stored event is not valid: " + err.Error()}
+	}
+	// A record is not signed by anybody; what it says is believed only where the event bears it out.
+	if d := record.Due(); delivery.NewID(e.Digest(), d.Endpoint) != d.ID || e.Tenant() != d.Endpoint.Tenant {
+		return payload{}, &lostError{"event " + strconv.FormatUint(record.Event, 10) + " does not belong to this delivery, so somebody else has written its record"}
 	}
 	return e.payload, nil
 }

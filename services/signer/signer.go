@@ -37,6 +37,7 @@ type Signer struct {
 	slots     *stream.Slots
 	tending   *tending
 	draining  draining
+	kept      map[endpoint.Key]uint64 // by preserve: up to where a backlog has its payloads
 	ready     atomic.Bool
 	stopping  atomic.Bool
 	crew      stream.Crew
