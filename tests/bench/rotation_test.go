@@ -30,7 +30,7 @@ func TestRotationThatIsNone(t *testing.T) {
 	require.ErrorIs(t, silent.rotate(t.Context(), &w), errNotRotated, "nobody publishes, so nobody presents next-2")
 	require.NoError(t, p.turnover.back(t.Context()))
 	p.turnover.used = p.successors
-	require.ErrorContains(t, silent.rotate(t.Context(), &w), "next-5: this dispatcher has no usable identity")
+	require.ErrorContains(t, silent.rotate(t.Context(), &w), "next-4: this dispatcher has no usable identity")
 	assert.Empty(t, w.turning)
 }
 
