@@ -37,6 +37,8 @@ type Inline struct {
 	Type        string `json:"type"`
 	Source      string `json:"source"`
 	ID          string `json:"id"`
+	// Stamp is by what a signer knows that a signer built the payload for this delivery.
+	Stamp string `json:"stamp,omitempty"`
 }
 
 // NewRetry makes the record of a step that schedules.

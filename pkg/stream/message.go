@@ -34,6 +34,7 @@ const (
 	sourceHeader   = "Handfast-Event-Source"
 	idHeader       = "Handfast-Event-Id"
 	queryHeader    = "Handfast-Query"
+	stampHeader    = "Handfast-Stamp"
 	// WakeHeader marks a message on a due subject as a token that wakes an endpoint instead of a retry.
 	WakeHeader = "Handfast-Wake"
 
@@ -56,6 +57,8 @@ type Signed struct {
 	SignedAt time.Time
 	// Keys names the keys that signed, as scheme=id.
 	Keys []string
+	// Stamp is by what signers know a payload of theirs when it comes back with a record.
+	Stamp string
 	// Type, Source and ID are the event's, for people who read receipts.
 	Type, Source, ID string
 	// Trace is the W3C traceparent under which this delivery is sent; Previous that of the attempt before it.
@@ -64,7 +67,7 @@ type Signed struct {
 
 // SignedMessage writes s for DELIVERIES.
 func (t Topology) SignedMessage(s Signed) *nats.Msg {
-	header := make(nats.Header, len(s.Header)+14)
+	header := make(nats.Header, len(s.Header)+15)
 	maps.Copy(header, nats.Header(s.Header))
 	set := func(name, value string) {
 		if value != "" {
@@ -95,6 +98,7 @@ func (t Topology) SignedMessage(s Signed) *nats.Msg {
 	set(sourceHeader, event.EncodeHeaderValue(s.Source))
 	set(idHeader, event.EncodeHeaderValue(s.ID))
 	set(queryHeader, s.Query)
+	set(stampHeader, s.Stamp)
 	set(traceHeader, s.Trace)
 	set(stateHeader, s.TraceState)
 	return &nats.Msg{Subject: DeliverySubject(d.Endpoint, t.Partitions), Header: header, Data: s.Body}
@@ -114,7 +118,7 @@ func ParseSigned(subject string, header nats.Header, data []byte) (Signed, error
 	}
 	s := Signed{
 		Body: data, Type: decoded(one(typeHeader)), Source: decoded(one(sourceHeader)), ID: decoded(one(idHeader)),
-		Trace: one(traceHeader), TraceState: one(stateHeader), Previous: one(previousHeader), Keys: strings.Fields(one(keysHeader)), Query: one(queryHeader),
+		Trace: one(traceHeader), TraceState: one(stateHeader), Previous: one(previousHeader), Keys: strings.Fields(one(keysHeader)), Query: one(queryHeader), Stamp: one(stampHeader),
 	}
 	s.Delivery = delivery.Delivery{ID: delivery.ID(one(deliveryHeader)), Endpoint: key, Inline: one(inlineHeader) == "1"}
 	if err := s.readNumbers(one); err != nil {

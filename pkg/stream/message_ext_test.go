@@ -27,7 +27,7 @@ func signed() stream.Signed {
 			"Content-Type": {"application/json"}, "webhook-id": {"msg_1"}, "webhook-timestamp": {"1795510800"},
 			"webhook-signature": {"v1,aGVsbG8= v1a,d29ybGQ="}, "X-Two": {"a", "b"},
 		},
-		Body: []byte("{\"order\":1}\x00\xff\r\n"), Query: "bodySHA256=0a1f", SignedAt: at, Keys: []string{"v1=a", "v1a=b"},
+		Body: []byte("{\"order\":1}\x00\xff\r\n"), Query: "bodySHA256=0a1f", Stamp: "k.m", SignedAt: at, Keys: []string{"v1=a", "v1a=b"},
 		Type: "com.acme.order.created", Source: "/shop/ü b%20\r\nX: y", ID: `"quoted"`,
 		Trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", TraceState: "a=b,c=d", Previous: "00-4bf92f3577b34da6a3ce929d0e0e4736-b7ad6b7169203331-01",
 	}

@@ -123,6 +123,7 @@ func (d *Dispatcher) next(ctx context.Context, r *result, step delivery.Step) (*
 		if step.Inline {
 			record.Inline = &delivery.Inline{
 				ContentType: r.signed.Header.Get("Content-Type"), Body: r.signed.Body, Type: r.signed.Type, Source: r.signed.Source, ID: r.signed.ID,
+				Stamp: r.signed.Stamp,
 			}
 		}
 		msg, id, err := d.topology.ScheduleMessage(record, step.At, r.signed.Trace)
@@ -135,7 +136,7 @@ func (d *Dispatcher) next(ctx context.Context, r *result, step delivery.Step) (*
 		letter := delivery.DeadLetter{
 			Tenant: del.Endpoint.Tenant, Endpoint: del.Endpoint.Name, Delivery: del.ID, Attempt: del.Attempt, Event: del.Event,
 			Outcome: &outcome, Reasons: reasons(step, r.verdict), URL: origin(r.to), Header: r.signed.Header,
-			Body: delivery.NewBody(r.signed.Body), First: del.First, At: time.Now().UTC(),
+			Body: delivery.NewBody(r.signed.Body), Stamp: r.signed.Stamp, First: del.First, At: time.Now().UTC(),
 		}
 		data, err := letter.Encode()
 		if err != nil {

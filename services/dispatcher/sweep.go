@@ -65,7 +65,7 @@ func (d *Dispatcher) adopt(ctx context.Context, p int, before, now map[uint64]bo
 		del := signed.Delivery
 		record := delivery.NewRetry(del, delivery.Step{Attempt: del.Attempt, Resigned: del.Resigned + 1}, delivery.StaleSignature, signed.Previous)
 		record.Inline = &delivery.Inline{
-			ContentType: signed.Header.Get("Content-Type"), Body: signed.Body, Type: signed.Type, Source: signed.Source, ID: signed.ID,
+			ContentType: signed.Header.Get("Content-Type"), Body: signed.Body, Type: signed.Type, Source: signed.Source, ID: signed.ID, Stamp: signed.Stamp,
 		}
 		msg, id, err := d.topology.ScheduleMessage(record, time.Now(), signed.Trace)
 		if err != nil {

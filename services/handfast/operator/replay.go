@@ -223,22 +223,15 @@ func (o *Operator) record(ctx context.Context, shown Shown) (record delivery.Ret
 	return record, trace, err
 }
 
-// payload says where a replay gets its body from: from EVENTS while it stands there for long enough, else it travels with
-// the record, and the time counts from now.
+// payload says where a replay gets its body from: from EVENTS while it stands there, else it travels with the record under
+// the stamp of the signer that built it, and the time counts from now.
 func (o *Operator) payload(ctx context.Context, shown Shown, sequence uint64, about receipt.Event) (first time.Time, inline *delivery.Inline, trace string, err error) {
 	now := time.Now().UTC()
 	if e, raw, found, err := o.event(ctx, sequence); err != nil {
 		return now, nil, "", err
 	} else if found && delivery.NewID(e.Digest(), shown.key) == shown.Delivery {
 		trace = event.Carrier(raw.Header).Get("traceparent")
-		if now.Before(raw.Time.Add(stream.Horizon)) {
-			return raw.Time.UTC(), nil, trace, nil
-		}
-		body, content, err := e.Body()
-		if err != nil {
-			return now, nil, "", err //nolint:wrapcheck // says what already
-		}
-		return now, &delivery.Inline{ContentType: content, Body: body, Type: e.Type(), Source: e.Source(), ID: e.ID()}, trace, nil
+		return raw.Time.UTC(), nil, trace, nil // a signer reads it in a moment, and sends it along when it gets old
 	}
 	if shown.record != nil && shown.record.Inline != nil {
 		return now, shown.record.Inline, "", nil
@@ -250,7 +243,7 @@ func (o *Operator) payload(ctx context.Context, shown Shown, sequence uint64, ab
 	if !ok || len(body) == 0 {
 		return now, nil, "", &goneError{fmt.Sprintf("event %d has aged out of EVENTS, and its dead letter holds no payload, so there is nothing left to send", sequence)}
 	}
-	inline = &delivery.Inline{ContentType: shown.Letter.Header.Get("Content-Type"), Body: body, Type: about.Type, Source: about.Source, ID: about.ID}
+	inline = &delivery.Inline{ContentType: shown.Letter.Header.Get("Content-Type"), Body: body, Type: about.Type, Source: about.Source, ID: about.ID, Stamp: shown.Letter.Stamp}
 	if named, err := envelope(shown.Letter.Body); err == nil && about.ID == "" {
 		inline.Type, inline.Source, inline.ID = named.Type, named.Source, named.ID
 	}

@@ -1,0 +1,44 @@
+package signer
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/handfast/handfast/pkg/delivery"
+	"github.com/handfast/handfast/pkg/seal"
+)
+
+// stampPurpose keeps these stamps apart from any other use of the master key.
+const stampPurpose = "payload of a delivery"
+
+// stamp says that a signer has built this payload for this delivery. Who only passes payloads on, as dispatchers do,
+// cannot make one, and so cannot have a payload of his own signed.
+func (s *Signer) stamp(id delivery.ID, content string, body []byte) (string, error) {
+	stamp, err := seal.Vault(s.config.Vault).Stamp(stampPurpose, []byte(id), []byte(content), body)
+	if err != nil {
+		return "", fmt.Errorf("stamp the payload of %s: %w", id, err)
+	}
+	return stamp, nil
+}
+
+// inline makes the payload that travels with a record.
+func (s *Signer) inline(id delivery.ID, of payload) (*delivery.Inline, error) {
+	stamp, err := s.stamp(id, of.content, of.body)
+	if err != nil {
+		return nil, err
+	}
+	return &delivery.Inline{ContentType: of.content, Body: of.body, Type: of.kind, Source: of.source, ID: of.id, Stamp: stamp}, nil
+}
+
+// carried is the payload that a record has brought along. A stamp that cannot be checked here, because its master key is
+// not held, lets the delivery wait; one that does not fit makes it a [lostError].
+func (s *Signer) carried(id delivery.ID, in *delivery.Inline) (payload, error) {
+	err := seal.Vault(s.config.Vault).CheckStamp(in.Stamp, stampPurpose, []byte(id), []byte(in.ContentType), in.Body)
+	if errors.Is(err, seal.ErrCorrupt) {
+		return payload{}, &lostError{"the payload that its record carries was not built by a signer for this delivery, so somebody else has written it: " + err.Error()}
+	}
+	if err != nil {
+		return payload{}, fmt.Errorf("payload of %s: %w", id, err)
+	}
+	return payload{body: in.Body, content: in.ContentType, kind: in.Type, source: in.Source, id: in.ID}, nil
+}
