@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,7 +14,11 @@ import (
 // Bucket is one key-value bucket as services use it: compare-and-set writes, and following what others write.
 type Bucket struct {
 	kv     jetstream.KeyValue
+	js     jetstream.JetStream
 	logger *slog.Logger
+	// Poll is how often followers look for changes of which they were not told, set before Follow or Watch. Default
+	// 500 ms; a longer time is for virtual time only.
+	Poll time.Duration
 }
 
 // Entry is one value of a bucket.
@@ -21,6 +26,8 @@ type Entry struct {
 	Key      string
 	Value    []byte
 	Revision uint64
+	// Created is when this revision was written; zero for one that is gone without a trace.
+	Created time.Time
 	// Removed tells that the key is gone; there is no value then.
 	Removed bool
 }
@@ -42,7 +49,7 @@ func OpenBucket(ctx context.Context, js jetstream.JetStream, name string, logger
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Bucket{kv: kv, logger: logger}, nil
+	return &Bucket{kv: kv, js: js, logger: logger}, nil
 }
 
 // Get reads one entry. The error wraps [ErrNoEntry] when there is none.
@@ -54,7 +61,7 @@ func (b *Bucket) Get(ctx context.Context, key string) (Entry, error) {
 	case err != nil:
 		return Entry{}, fmt.Errorf("read %s in bucket %s: %w", key, b.kv.Bucket(), err)
 	}
-	return Entry{Key: key, Value: entry.Value(), Revision: entry.Revision()}, nil
+	return Entry{Key: key, Value: entry.Value(), Revision: entry.Revision(), Created: entry.Created()}, nil
 }
 
 // Create writes an entry that must not exist yet. The error wraps [ErrConflict] when it does.
@@ -94,71 +101,53 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 
 // List reads every entry whose key matches the filter, in the order in which they were written.
 func (b *Bucket) List(ctx context.Context, filter string) ([]Entry, error) {
-	watcher, err := b.kv.Watch(ctx, filter, jetstream.IgnoreDeletes())
-	if err != nil {
-		return nil, fmt.Errorf("list bucket %s: %w", b.kv.Bucket(), err)
-	}
-	defer watcher.Stop() //nolint:errcheck // it ends with the connection in any case
+	r := reader{nc: b.js.Conn(), bucket: b.kv.Bucket()}
 	var all []Entry
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("list bucket %s: %w", b.kv.Bucket(), ctx.Err())
-		case entry, open := <-watcher.Updates():
-			switch {
-			case !open:
-				return nil, fmt.Errorf("list bucket %s: %w", b.kv.Bucket(), errWatchEnded)
-			case entry == nil:
-				return all, nil
-			}
-			all = append(all, Entry{Key: entry.Key(), Value: entry.Value(), Revision: entry.Revision()})
+	for next, more := uint64(1), true; more; {
+		page, err := r.read(ctx, next, filter)
+		if err != nil {
+			return nil, err
 		}
+		for _, entry := range page.entries {
+			next = entry.Revision + 1
+		}
+		all = append(all, page.entries...)
+		more = page.more
 	}
+	return latest(all), nil
+}
+
+// latest leaves out what is gone, and what was written again while the list was read.
+func latest(all []Entry) []Entry {
+	last := make(map[string]uint64, len(all))
+	for _, entry := range all {
+		last[entry.Key] = entry.Revision
+	}
+	return slices.DeleteFunc(all, func(e Entry) bool { return e.Removed || last[e.Key] != e.Revision })
 }
 
 // Follow hands on every entry that stands in the bucket, and then every change, one call at a time, until ctx ends.
 // ready is called once, when what stood there at the start has been handed on. Trouble with the broker is logged and
-// waited out, and then everything is handed on again.
+// waited out, and then what has changed meanwhile is handed on.
 func (b *Bucket) Follow(ctx context.Context, take func(Entry), ready func()) {
-	for ctx.Err() == nil {
-		err := b.watch(ctx, take, func() {
-			if ready != nil {
-				ready()
-				ready = nil
-			}
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		b.logger.WarnContext(ctx, "cannot follow a bucket; going on with what is known", slog.String("bucket", b.kv.Bucket()), slog.Any("error", err))
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
+	b.Watch(ctx, Watch{Take: take, Ready: once(ready)})
+}
+
+// once turns a function that may be missing into one that is called at the first time only.
+func once(ready func()) func(uint64) {
+	return func(uint64) {
+		if ready != nil {
+			ready()
+			ready = nil
 		}
 	}
 }
 
-func (b *Bucket) watch(ctx context.Context, take func(Entry), ready func()) error {
-	watcher, err := b.kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch bucket %s: %w", b.kv.Bucket(), err)
+// Watch is Follow for those who have to know how sure they can be.
+func (b *Bucket) Watch(ctx context.Context, w Watch) {
+	f := follower{reader: reader{nc: b.js.Conn(), bucket: b.kv.Bucket()}, js: b.js, poll: b.Poll, watch: w}
+	if f.poll <= 0 {
+		f.poll = pollInterval
 	}
-	defer watcher.Stop() //nolint:errcheck // it ends with the connection in any case
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, open := <-watcher.Updates():
-			switch {
-			case !open:
-				return errWatchEnded
-			case entry == nil:
-				ready()
-			case entry.Operation() != jetstream.KeyValuePut:
-				take(Entry{Key: entry.Key(), Revision: entry.Revision(), Removed: true})
-			default:
-				take(Entry{Key: entry.Key(), Value: entry.Value(), Revision: entry.Revision()})
-			}
-		}
-	}
+	f.run(ctx, b.logger)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -39,7 +40,7 @@ func TestABucketWritesByCompareAndSet(t *testing.T) {
 		require.ErrorIs(t, err, stream.ErrConflict)
 		entry, err := kv.Get(ctx, "identity.default")
 		require.NoError(t, err)
-		assert.Equal(t, stream.Entry{Key: "identity.default", Value: []byte("two"), Revision: second}, entry)
+		assert.Equal(t, stream.Entry{Key: "identity.default", Value: []byte("two"), Revision: second, Created: time.Now().UTC()}, entry)
 
 		require.NoError(t, kv.Delete(ctx, "identity.default"))
 		_, err = kv.Get(ctx, "identity.default")

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
@@ -89,48 +88,30 @@ func (m *Membership) renew(ctx context.Context) error {
 	return nil
 }
 
+// follow counts the live dispatchers. One whose lease has ended is noticed within the twentieth part of a lease: the broker
+// tells nobody of that.
 func (m *Membership) follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := m.watch(ctx); err != nil && ctx.Err() == nil {
-			m.logger.WarnContext(ctx, "cannot follow the other dispatchers; trying again", slog.Any("error", err))
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
-var errWatchEnded = errors.New("the watch ended")
-
-func (m *Membership) watch(ctx context.Context) error {
-	watcher, err := m.kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch bucket %s: %w", DispatcherBucket, err)
-	}
-	defer watcher.Stop() //nolint:errcheck // it ends with the connection in any case
+	bucket := Bucket{kv: m.kv, js: m.js, logger: m.logger, Poll: m.ttl / 20}
 	live := map[string]bool{m.id: true}
-	initial := true
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, open := <-watcher.Updates():
+	reading := true
+	bucket.Watch(ctx, Watch{
+		Begin: func(time.Time) { reading = true },
+		Take: func(e Entry) {
 			switch {
-			case !open:
-				return errWatchEnded
-			case entry == nil:
-				initial = false
-			case entry.Operation() == jetstream.KeyValuePut:
-				live[entry.Key()] = true
-			case entry.Key() != m.id:
-				delete(live, entry.Key())
+			case !e.Removed:
+				live[e.Key] = true
+			case e.Key != m.id: // it never counts itself out: whoever can pull, may
+				delete(live, e.Key)
 			}
-			if !initial {
+			if !reading {
 				m.set(live)
 			}
-		}
-	}
+		},
+		Ready: func(uint64) {
+			reading = false
+			m.set(live)
+		},
+	})
 }
 
 func (m *Membership) set(live map[string]bool) {

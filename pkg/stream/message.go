@@ -35,6 +35,7 @@ const (
 	idHeader       = "Handfast-Event-Id"
 	queryHeader    = "Handfast-Query"
 	stampHeader    = "Handfast-Stamp"
+	schemaHeader   = "Handfast-Schema"
 	// WakeHeader marks a message on a due subject as a token that wakes an endpoint instead of a retry.
 	WakeHeader = "Handfast-Wake"
 
@@ -67,7 +68,7 @@ type Signed struct {
 
 // SignedMessage writes s for DELIVERIES.
 func (t Topology) SignedMessage(s Signed) *nats.Msg {
-	header := make(nats.Header, len(s.Header)+15)
+	header := make(nats.Header, len(s.Header)+16)
 	maps.Copy(header, nats.Header(s.Header))
 	set := func(name, value string) {
 		if value != "" {
@@ -99,6 +100,7 @@ func (t Topology) SignedMessage(s Signed) *nats.Msg {
 	set(idHeader, event.EncodeHeaderValue(s.ID))
 	set(queryHeader, s.Query)
 	set(stampHeader, s.Stamp)
+	set(schemaHeader, d.Schema)
 	set(traceHeader, s.Trace)
 	set(stateHeader, s.TraceState)
 	return &nats.Msg{Subject: DeliverySubject(d.Endpoint, t.Partitions), Header: header, Data: s.Body}
@@ -120,7 +122,7 @@ func ParseSigned(subject string, header nats.Header, data []byte) (Signed, error
 		Body: data, Type: decoded(one(typeHeader)), Source: decoded(one(sourceHeader)), ID: decoded(one(idHeader)),
 		Trace: one(traceHeader), TraceState: one(stateHeader), Previous: one(previousHeader), Keys: strings.Fields(one(keysHeader)), Query: one(queryHeader), Stamp: one(stampHeader),
 	}
-	s.Delivery = delivery.Delivery{ID: delivery.ID(one(deliveryHeader)), Endpoint: key, Inline: one(inlineHeader) == "1"}
+	s.Delivery = delivery.Delivery{ID: delivery.ID(one(deliveryHeader)), Endpoint: key, Schema: one(schemaHeader), Inline: one(inlineHeader) == "1"}
 	if err := s.readNumbers(one); err != nil {
 		return Signed{}, fmt.Errorf("message on %s is not a signed request: %w", subject, err)
 	}

@@ -22,7 +22,7 @@ import (
 func signed() stream.Signed {
 	at := time.Date(2026, 11, 24, 9, 0, 0, 123456789, time.UTC)
 	return stream.Signed{
-		Delivery: delivery.Delivery{ID: "msg_1", Endpoint: orders(), Event: 7, Attempt: 6, Base: 2, Held: 1, Resigned: 3, Inline: true, First: at.Add(-time.Hour)},
+		Delivery: delivery.Delivery{ID: "msg_1", Endpoint: orders(), Event: 7, Attempt: 6, Base: 2, Held: 1, Resigned: 3, Schema: "urn:handfast:schema:acme:a.b:2", Inline: true, First: at.Add(-time.Hour)},
 		Header: http.Header{
 			"Content-Type": {"application/json"}, "webhook-id": {"msg_1"}, "webhook-timestamp": {"1795510800"},
 			"webhook-signature": {"v1,aGVsbG8= v1a,d29ybGQ="}, "X-Two": {"a", "b"},

@@ -135,7 +135,7 @@ func planBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyV
 	view := func(c jetstream.KeyValueConfig) map[string]any {
 		return map[string]any{
 			"description": c.Description, "max_history_per_key": c.History, "num_replicas": max(1, c.Replicas),
-			"storage": c.Storage.String(), "max_age": c.TTL.String(), "limit_marker_ttl": c.LimitMarkerTTL.String(), "max_bytes": max(0, c.MaxBytes),
+			"storage": c.Storage.String(), "max_age": c.TTL.String(), "limit_marker_ttl": c.LimitMarkerTTL.String(), "max_bytes": max(0, c.MaxBytes), "republish": c.RePublish,
 		}
 	}
 	change.Fields, err = differences(view(status.Config()), view(want))

@@ -27,6 +27,7 @@ const (
 	IdentityBucket   = "identities"
 	DispatcherBucket = "dispatchers"
 	AlertBucket      = "alerts"
+	SchemaBucket     = "schemas"
 )
 
 // Names of the durable consumers that are not one per partition.

@@ -104,16 +104,22 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 // Buckets is the table of key-value buckets.
 func (t Topology) Buckets() []jetstream.KeyValueConfig {
 	bucket := func(name, about string) jetstream.KeyValueConfig {
-		return jetstream.KeyValueConfig{Bucket: name, Description: about, History: 1, Storage: jetstream.FileStorage, Replicas: t.Replicas}
+		return jetstream.KeyValueConfig{
+			Bucket: name, Description: about, History: 1, Storage: jetstream.FileStorage, Replicas: t.Replicas,
+			// Followers are told by this that there is something to read.
+			RePublish: &jetstream.RePublish{Source: "$KV." + name + ".>", Destination: "changes." + name + ".>", HeadersOnly: true},
+		}
 	}
 	dispatchers := bucket(DispatcherBucket, "Which dispatchers live: leases that expire")
 	dispatchers.LimitMarkerTTL = time.Minute
+	alerts := bucket(AlertBucket, "Which alerts have been sent, so that each is sent once") // without an end: certificates last for years
+	alerts.RePublish = nil                                                                  // nobody follows them
 	return []jetstream.KeyValueConfig{
 		bucket(EndpointBucket, "Endpoint documents, and what dispatchers found out about them"),
 		bucket(SigningKeyBucket, "Signing keys, sealed; for signers only"),
 		bucket(IdentityBucket, "Client identities, sealed; for dispatchers only"),
-		dispatchers,
-		bucket(AlertBucket, "Which alerts have been sent, so that each is sent once"), // without an end: certificates last for years
+		bucket(SchemaBucket, "JSON Schemas of events, by type and version"),
+		dispatchers, alerts,
 	}
 }
 

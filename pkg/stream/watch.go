@@ -22,6 +22,10 @@ type Catalogue struct {
 	// Changed, when set before Follow, is told about each document and each status that has come into force or was
 	// deleted, with the revision of the entry that says so. It must not block.
 	Changed func(key endpoint.Key, revision uint64)
+	// Poll is that of a [Bucket], set before Follow.
+	Poll time.Duration
+
+	js jetstream.JetStream
 }
 
 // OpenCatalogue binds to the bucket.
@@ -30,7 +34,7 @@ func (t Topology) OpenCatalogue(ctx context.Context, js jetstream.JetStream, log
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", EndpointBucket, err)
 	}
-	return &Catalogue{kv: kv, partitions: t.Partitions, logger: logger}, nil
+	return &Catalogue{kv: kv, js: js, partitions: t.Partitions, logger: logger}, nil
 }
 
 // Apply stores an endpoint's document and returns its revision.
@@ -53,32 +57,6 @@ func (c *Catalogue) Delete(ctx context.Context, key endpoint.Key) error {
 	}
 	if err := c.kv.Purge(ctx, StatusKey(key, c.partitions)); err != nil {
 		return fmt.Errorf("delete status of endpoint %s: %w", key, err)
-	}
-	return nil
-}
-
-// Disable notes that the receiver wants nothing more. Applying the document again lifts it.
-func (c *Catalogue) Disable(ctx context.Context, key endpoint.Key, d endpoint.Disabled) error {
-	return c.setStatus(ctx, key, endpoint.Status{Disabled: &d})
-}
-
-// Hold notes that deliveries must wait until a certificate, or a setting, is mended.
-func (c *Catalogue) Hold(ctx context.Context, key endpoint.Key, h endpoint.Held) error {
-	return c.setStatus(ctx, key, endpoint.Status{Held: &h})
-}
-
-// Release notes that deliveries can go again.
-func (c *Catalogue) Release(ctx context.Context, key endpoint.Key) error {
-	return c.setStatus(ctx, key, endpoint.Status{})
-}
-
-func (c *Catalogue) setStatus(ctx context.Context, key endpoint.Key, s endpoint.Status) error {
-	status, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("write status of endpoint %s: %w", key, err)
-	}
-	if _, err := c.kv.Put(ctx, StatusKey(key, c.partitions), status); err != nil {
-		return fmt.Errorf("store status of endpoint %s: %w", key, err)
 	}
 	return nil
 }
@@ -127,51 +105,14 @@ func (c *Catalogue) Lookup(ctx context.Context, key endpoint.Key) (endpoint.Regi
 }
 
 // Follow keeps a registry equal to the bucket until ctx ends. ready is called once, when everything that was stored at
-// the start has been read.
+// the start has been read. Without NATS it stays as it is.
 func (c *Catalogue) Follow(ctx context.Context, registry *endpoint.Registry, ready func()) {
-	for ctx.Err() == nil {
-		err := c.watch(ctx, registry, func() {
-			if ready != nil {
-				ready()
-				ready = nil
-			}
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		c.logger.WarnContext(ctx, "cannot follow the endpoints; going on with those known", slog.Any("error", err))
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-		}
-	}
+	bucket := Bucket{kv: c.kv, js: c.js, logger: c.logger, Poll: c.Poll}
+	bucket.Follow(ctx, func(e Entry) { c.take(ctx, registry, e) }, ready)
 }
 
-func (c *Catalogue) watch(ctx context.Context, registry *endpoint.Registry, ready func()) error {
-	watcher, err := c.kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch bucket %s: %w", EndpointBucket, err)
-	}
-	defer watcher.Stop() //nolint:errcheck // it ends with the connection in any case
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, open := <-watcher.Updates():
-			switch {
-			case !open:
-				return errWatchEnded
-			case entry == nil:
-				ready()
-			default:
-				c.take(ctx, registry, entry)
-			}
-		}
-	}
-}
-
-func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry jetstream.KeyValueEntry) {
-	key, status, err := ParseEndpointKey(entry.Key())
+func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry Entry) {
+	key, status, err := ParseEndpointKey(entry.Key)
 	if err != nil {
 		c.logger.WarnContext(ctx, "foreign entry among the endpoints", slog.Any("error", err))
 		return
@@ -180,28 +121,27 @@ func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry
 	if status {
 		place += statusSuffix
 	}
-	if entry.Key() != place {
+	if entry.Key != place {
 		c.logger.WarnContext(ctx, "entry among the endpoints stands in the wrong partition and is ignored",
-			slog.String("entry", entry.Key()), slog.String("right", place))
+			slog.String("entry", entry.Key), slog.String("right", place))
 		return
 	}
-	removed := entry.Operation() != jetstream.KeyValuePut
 	switch {
 	case status:
 		var s endpoint.Status
-		if !removed {
-			if err := json.Unmarshal(entry.Value(), &s); err != nil {
+		if !entry.Removed {
+			if err := json.Unmarshal(entry.Value, &s); err != nil {
 				c.logger.WarnContext(ctx, "unreadable endpoint status", slog.String("endpoint", key.String()), slog.Any("error", err))
 				return
 			}
 		}
 		registry.SetStatus(key, s)
-		c.changed(key, entry.Revision())
-	case removed:
+		c.changed(key, entry.Revision)
+	case entry.Removed:
 		registry.Delete(key)
-		c.changed(key, entry.Revision())
+		c.changed(key, entry.Revision)
 	default:
-		e, err := endpoint.Restore(entry.Value())
+		e, err := endpoint.Restore(entry.Value)
 		if err != nil {
 			// The last good document stays in force: a bad one must not stop deliveries.
 			c.logger.ErrorContext(ctx, "stored endpoint document is not valid; the one before stays in force",
@@ -211,11 +151,11 @@ func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry
 		if e.Key() != key {
 			// Whoever may write one tenant's entries must not reach another's by the document inside.
 			c.logger.ErrorContext(ctx, "endpoint document stands in a foreign place and is ignored",
-				slog.String("endpoint", e.Key().String()), slog.String("entry", entry.Key()))
+				slog.String("endpoint", e.Key().String()), slog.String("entry", entry.Key))
 			return
 		}
-		registry.Put(e, entry.Revision())
-		c.changed(key, entry.Revision())
+		registry.Put(e, entry.Revision)
+		c.changed(key, entry.Revision)
 	}
 }
 

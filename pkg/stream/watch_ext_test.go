@@ -219,7 +219,7 @@ func TestFollowingGoesOnAfterTheBrokerWasAway(t *testing.T) {
 		require.Equal(t, 2, f.registry.Len())
 		first.nc.Close()
 		pass(10 * time.Second)
-		assert.Contains(t, f.log.String(), "going on with those known")
+		assert.Contains(t, f.log.String(), "going on with what is known")
 		assert.Equal(t, 2, f.registry.Len())
 		f.stop()
 		first.server.Stop()
