@@ -12,6 +12,16 @@
 //
 //	Current: new, Previous: [old]  ──▶  seal again what is Stale  ──▶  Current: new
 //
+// A master key may lie in a file wrapped, which is to say encrypted by a key
+// management service ([MasterKey.Wrap], [WrappedKey]). The service is asked once,
+// when a process starts, so that no call of it stands where things are signed, and
+// the plain key never touches a disk:
+//
+//	file: wrapped key ──▶ WrappedKey.Open ──▶ MasterKey (in memory)
+//	                            │ Decrypt, once
+//	                            ▼
+//	                      Wrapper: the KMS
+//
 // Sealing does not stop somebody who can write to the store from putting an
 // older sealed secret of the same place back; the store's access rules have to.
 //

@@ -20,6 +20,8 @@ import (
 const MasterKeySize = 32
 
 const (
+	// masterIDSize is the length of a master key's id, in hexadecimal digits.
+	masterIDSize = 16
 	// maxMasterFile, in bytes, bounds what is read from a master key file.
 	maxMasterFile = 4096
 	redacted      = "[redacted]"
@@ -38,6 +40,7 @@ type MasterKey struct {
 	// assertion can show them, even where fmt ignores our methods.
 	aead   func() cipher.AEAD
 	reveal func() string
+	stamp  func(purpose string, parts [][]byte) []byte
 }
 
 // GenerateMasterKey makes a new master key from random, which has to be
@@ -57,6 +60,9 @@ func ParseMasterKey(text string) (MasterKey, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return MasterKey{}, fmt.Errorf("%w: it is empty; it needs %d bytes in base64 or hexadecimal", ErrInvalidMasterKey, MasterKeySize)
+	}
+	if IsWrapped([]byte(text)) {
+		return MasterKey{}, fmt.Errorf("%w: a KMS has wrapped it; name that KMS beside it (--master-key-kms or --identity-key-kms)", ErrInvalidMasterKey)
 	}
 	raw, err := decodeMasterKey(text)
 	if err != nil {
@@ -89,26 +95,9 @@ func decodeMasterKey(text string) ([]byte, error) {
 // reads. It refuses a file that anybody but its owner may read or write, and says
 // how to mend that. The error wraps [ErrInvalidMasterKey].
 func LoadMasterKey(path string) (MasterKey, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names it
+	text, err := readPrivate(path)
 	if err != nil {
-		return MasterKey{}, fmt.Errorf("%w: %w", ErrInvalidMasterKey, err)
-	}
-	defer func() { _ = file.Close() }() // read only: nothing to lose
-	// The open file is asked, not the path, which could be another file by now.
-	info, err := file.Stat()
-	if err != nil {
-		return MasterKey{}, fmt.Errorf("%w: %w", ErrInvalidMasterKey, err)
-	}
-	if !info.Mode().IsRegular() {
-		return MasterKey{}, fmt.Errorf("%w: %s is not a regular file", ErrInvalidMasterKey, path)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return MasterKey{}, fmt.Errorf("%w: %s has permissions %#o, so others than its owner can use it; run: chmod 600 '%s'",
-			ErrInvalidMasterKey, path, mode, path)
-	}
-	text, err := io.ReadAll(io.LimitReader(file, maxMasterFile))
-	if err != nil {
-		return MasterKey{}, fmt.Errorf("%w: %w", ErrInvalidMasterKey, err)
+		return MasterKey{}, err
 	}
 	defer clear(text)
 	key, err := ParseMasterKey(string(text))
@@ -116,6 +105,32 @@ func LoadMasterKey(path string) (MasterKey, error) {
 		return MasterKey{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return key, nil
+}
+
+// readPrivate reads a small file that only its owner can use.
+func readPrivate(path string) ([]byte, error) {
+	file, err := os.Open(path) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidMasterKey, err)
+	}
+	defer func() { _ = file.Close() }() // read only: nothing to lose
+	// The open file is asked, not the path, which could be another file by now.
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidMasterKey, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s is not a regular file", ErrInvalidMasterKey, path)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("%w: %s has permissions %#o, so others than its owner can use it; run: chmod 600 '%s'",
+			ErrInvalidMasterKey, path, mode, path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxMasterFile))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidMasterKey, err)
+	}
+	return text, nil
 }
 
 func newMasterKey(raw []byte) (MasterKey, error) {
@@ -133,9 +148,10 @@ func newMasterKey(raw []byte) (MasterKey, error) {
 	name := hmac.New(sha256.New, raw)
 	name.Write([]byte("handfast master key id"))
 	return MasterKey{
-		id:     hex.EncodeToString(name.Sum(nil)[:8]),
+		id:     hex.EncodeToString(name.Sum(nil)[:masterIDSize/2]),
 		aead:   func() cipher.AEAD { return aead },
 		reveal: func() string { return base64.StdEncoding.EncodeToString(raw) },
+		stamp:  stamper(raw),
 	}, nil
 }
 

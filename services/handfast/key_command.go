@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,16 +21,19 @@ type keyCommand struct {
 	Import keyImportCommand `cmd:"" help:"Take a secret that a receiver has already."`
 	Rotate keyRotateCommand `cmd:"" help:"Put the next key in the place of the active one, which still signs for a while."`
 	Revoke keyRevokeCommand `cmd:"" help:"End a key for good, at once."`
+	Reseal keyResealCommand `cmd:"" help:"Seal every endpoint's keys under another master key."`
+	Master keyMasterCommand `cmd:"" help:"Look after master keys."`
 }
 
 // masterFlags say which master key opens the signing keys.
 type masterFlags struct {
 	MasterKeyFile         string   `env:"HANDFAST_MASTER_KEY_FILE" help:"File with the master key that the signers use; without it, ./.handfast/master.key of 'handfast dev' when it exists." placeholder:"FILE"`
+	MasterKeyKMS          string   `env:"HANDFAST_MASTER_KEY_KMS" help:"KMS that has wrapped the master key in that file." name:"master-key-kms" placeholder:"URL"`
 	PreviousMasterKeyFile []string `env:"HANDFAST_PREVIOUS_MASTER_KEY_FILE" help:"File with a master key of before, which only opens; repeat it for several." placeholder:"FILE"`
 }
 
 // vault opens. dir is where development keeps its own.
-func (f masterFlags) vault(dir string) (signature.Vault, error) {
+func (f masterFlags) vault(ctx context.Context, dir string) (signature.Vault, error) {
 	name := f.MasterKeyFile
 	if name == "" {
 		name = filepath.Join(dir, "master.key")
@@ -39,24 +41,12 @@ func (f masterFlags) vault(dir string) (signature.Vault, error) {
 			return signature.Vault{}, errors.New("signing keys are sealed, and no master key was given to open them; name its file with --master-key-file or HANDFAST_MASTER_KEY_FILE")
 		}
 	}
-	var vault signature.Vault
-	var problems []error
-	var err error
-	if vault.Current, err = signature.LoadMasterKey(name); err != nil {
-		problems = append(problems, fmt.Errorf("--master-key-file: %w", err))
-	}
-	for _, previous := range f.PreviousMasterKeyFile {
-		key, err := signature.LoadMasterKey(previous)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("--previous-master-key-file: %w", err))
-			continue
-		}
-		vault.Previous = append(vault.Previous, key)
-	}
-	if err := errors.Join(problems...); err != nil {
+	chain, err := keySource{flag: "master-key", file: name, kms: f.MasterKeyKMS, previous: f.PreviousMasterKeyFile}.read()
+	if err != nil {
 		return signature.Vault{}, err
 	}
-	return vault, nil
+	vault, err := chain.open(ctx)
+	return signature.Vault(vault), err
 }
 
 type keyShowCommand struct {
@@ -64,14 +54,14 @@ type keyShowCommand struct {
 	connection.Flags
 
 	Endpoint endpointName `arg:"" help:"The endpoint." placeholder:"TENANT/NAME"`
-	Reveal   bool         `help:"Show shared secrets (whsec_…), too. Whoever sees one can sign in our name."`
+	Reveal   bool         `help:"Show shared secrets, too. Whoever sees one can sign in our name."`
 	JSON     bool         `help:"Print one JSON object per key." name:"json"`
 }
 
 // Help is the manual.
 func (*keyShowCommand) Help() string {
 	return `A receiver verifies with whpk_… (scheme v1a, a public key), or with whsec_… (scheme v1, a secret that both sides share), by any
-library of Standard Webhooks. Every active or retiring key signs each request, so one of them is enough. What is revoked or
+library of Standard Webhooks; other schemes write theirs in other forms. Every active or retiring key signs each request, so one of them is enough. What is revoked or
 has retired is not shown; 'handfast key list' lists it.
 
   handfast key show acme/orders             # public keys
@@ -87,9 +77,13 @@ type shownKey struct {
 	Created  time.Time  `json:"created,omitzero"`
 	NotAfter *time.Time `json:"not_after,omitempty"`
 	Public   string     `json:"public,omitempty"`
-	Secret   string     `json:"secret,omitempty"`
+	// Custody is where the private key is that is not sealed in the bucket.
+	Custody string `json:"custody,omitempty"`
+	Secret  string `json:"secret,omitempty"`
 	// Signs tells whether it signs now; absent where only what the receiver needs is shown.
 	Signs *bool `json:"signs,omitempty"`
+	// Weak says what is known against the scheme.
+	Weak string `json:"weak,omitempty"`
 }
 
 // ends is the end of a key for people.
@@ -109,7 +103,7 @@ func stateNow(k signature.Key, now time.Time) string {
 }
 
 func show(to endpoint.Key, k signature.Key, reveal bool) shownKey {
-	shown := shownKey{Endpoint: to.String(), ID: k.ID, Scheme: k.Scheme, State: k.State.String(), Created: k.Created.UTC(), Public: k.Public()}
+	shown := shownKey{Endpoint: to.String(), ID: k.ID, Scheme: k.Scheme, State: k.State.String(), Created: k.Created.UTC(), Public: k.Public(), Custody: k.Custody(), Weak: signature.Weak(k.Scheme)}
 	if !k.NotAfter.IsZero() {
 		end := k.NotAfter.UTC()
 		shown.NotAfter = &end
@@ -123,7 +117,7 @@ func show(to endpoint.Key, k signature.Key, reveal bool) shownKey {
 
 // Run opens and prints.
 func (c *keyShowCommand) Run(ctx context.Context, s streams) error {
-	vault, err := c.vault(".handfast")
+	vault, err := c.vault(ctx, ".handfast")
 	if err != nil {
 		return err
 	}
@@ -163,10 +157,5 @@ func (c *keyShowCommand) Run(ctx context.Context, s streams) error {
 	})
 }
 
-// hidden stands for a shared secret.
-func hidden(scheme string) string {
-	if scheme == signature.V1 {
-		return "whsec_… (hidden)"
-	}
-	return "(hidden)"
-}
+// hidden stands for a shared secret, in the form of its scheme.
+func hidden(scheme string) string { return signature.SecretForm(scheme) + " (hidden)" }

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -27,7 +24,7 @@ type keyFlags struct {
 
 // change runs one change and prints what it did.
 func (f *keyFlags) change(ctx context.Context, s streams, do func(*operator.Operator, signature.Vault) (operator.KeyChange, error)) error {
-	vault, err := f.vault(".handfast")
+	vault, err := f.vault(ctx, ".handfast")
 	if err != nil {
 		return err
 	}
@@ -130,70 +127,13 @@ func (c *keyCreateCommand) Run(ctx context.Context, s streams) error {
 	})
 }
 
-type keyImportCommand struct {
-	schemeFlag
-	keyFlags
-
-	SecretFile string `default:"-" help:"File with the secret and nothing else; '-' is standard input." placeholder:"FILE"`
-	Active     bool   `help:"Let it sign at once, beside the keys that sign already."`
-
-	secret []byte
-}
-
-// Help is the manual.
-func (*keyImportCommand) Help() string {
-	return `A receiver that knows a secret already keeps it. The secret is written as its scheme writes it: whsec_… for v1, whsk_… for
-v1a, a private key as PEM for the key pairs of rfc9421, and for the formats of providers the whole text as they show it.
-Secrets of several providers look alike and are different keys, so the scheme is never guessed.
-
-Imported before 'handfast endpoint apply' makes the endpoint, it is its only key; later it waits as the next one.
-
-  handfast key import acme/orders --scheme v1 --secret-file secret.txt
-  vault read -field=secret … | handfast key import acme/orders --scheme v1`
-}
-
-// maxSecret bounds what is read: far more than any secret needs.
-const maxSecret = 16 << 10
-
-// Problems says everything that is wrong with the flags, and reads the secret.
-func (c *keyImportCommand) Problems() []error {
-	all := append(c.Flags.Problems(), c.problems()...)
-	if c.SecretFile == "-" && isTerminal(os.Stdin) {
-		return append(all, errors.New("--secret-file: is needed, or the secret on standard input; a terminal would show it"))
-	}
-	text, err := read(c.SecretFile, maxSecret)
-	if err != nil {
-		return append(all, fmt.Errorf("--secret-file: %w", err))
-	}
-	// Only the line break with which every editor ends a file.
-	c.secret = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
-	if len(all) > 0 {
-		return all
-	}
-	if _, err := signature.ParseSecret(c.Scheme, string(c.secret)); err != nil {
-		all = append(all, fmt.Errorf("--secret-file: %w", err))
-	}
-	return all
-}
-
-// Run checks and stores.
-func (c *keyImportCommand) Run(ctx context.Context, s streams) error {
-	defer clear(c.secret)
-	return c.change(ctx, s, func(o *operator.Operator, vault signature.Vault) (operator.KeyChange, error) {
-		change, err := o.ImportKey(ctx, c.Endpoint.Key, c.Scheme, string(c.secret), c.Active, vault)
-		if warning := signature.Lookalike(c.Scheme, string(c.secret)); err == nil && warning != "" {
-			s.hintf("warning: %s. If it is another provider's: `handfast key revoke %s %s`", warning, c.Endpoint, change.Key.ID)
-		}
-		return change, err
-	})
-}
-
 type keyRotateCommand struct {
 	schemeFlag
 	keyFlags
 
 	Overlap time.Duration `default:"24h" help:"For how long the key that retires still signs, 1s to 2160h." placeholder:"DURATION"`
 	Retire  string        `help:"The key that retires, when several are active." placeholder:"KEY"`
+	Yes     bool          `help:"Do not ask where old and new key cannot sign side by side."`
 }
 
 // Help is the manual.
@@ -205,8 +145,8 @@ stops by itself.
   handfast key rotate acme/orders --scheme v1
   handfast key rotate acme/orders --scheme v1a --overlap 168h
 
-The formats of some providers have room for one signature, so that there is no overlap: make the next key first, and let the
-receiver accept it beside the old one. A key that somebody else knows is revoked after a rotation: 'handfast key revoke'.`
+The formats of some providers (github, slack, shopify, twilio, and template without a separator) have room for one signature,
+so that there is no overlap, which is asked about first: make the next key, and let the receiver accept it beside the old one. A key that somebody else knows is revoked after a rotation: 'handfast key revoke'.`
 }
 
 // longestOverlap is a generous quarter of a year.
@@ -224,6 +164,15 @@ func (c *keyRotateCommand) Problems() []error {
 // Run rotates.
 func (c *keyRotateCommand) Run(ctx context.Context, s streams) error {
 	return c.change(ctx, s, func(o *operator.Operator, vault signature.Vault) (operator.KeyChange, error) {
+		alone, err := o.NoOverlap(ctx, c.Endpoint.Key, c.Scheme)
+		if err != nil {
+			return operator.KeyChange{}, err //nolint:wrapcheck // says what and where already
+		}
+		if alone != "" {
+			if err := s.confirm(c.Yes, alone+" Rotate now?"); err != nil {
+				return operator.KeyChange{}, err
+			}
+		}
 		return o.RotateKey(ctx, c.Endpoint.Key, operator.KeyRotation{Scheme: c.Scheme, Overlap: c.Overlap, Retire: c.Retire}, vault)
 	})
 }

@@ -53,7 +53,7 @@ func (o *keyOwner) UnmarshalText(text []byte) error {
 
 // Run lists.
 func (c *keyListCommand) Run(ctx context.Context, s streams) error {
-	vault, err := c.vault(".handfast")
+	vault, err := c.vault(ctx, ".handfast")
 	if err != nil {
 		return err
 	}
@@ -78,6 +78,7 @@ func (c *keyListCommand) print(s streams, all []operator.HeldKeys) error {
 		table.Column{Name: "STATE", Whole: true}, table.Column{Name: "CREATED", Whole: true}, table.Column{Name: "ENDS", Whole: true})
 	now := time.Now()
 	var closed []error
+	weak := map[string]bool{}
 	for _, held := range all {
 		if held.Closed != nil {
 			closed = append(closed, held.Closed)
@@ -85,6 +86,7 @@ func (c *keyListCommand) print(s streams, all []operator.HeldKeys) error {
 		}
 		for _, k := range held.Ring.Keys() {
 			shown := listed(held.Endpoint, k, now)
+			weak[shown.Weak] = weak[shown.Weak] || k.Signs(now)
 			if c.JSON {
 				if err := writeJSON(s.out, shown); err != nil {
 					return err
@@ -104,6 +106,11 @@ func (c *keyListCommand) print(s streams, all []operator.HeldKeys) error {
 	if !c.JSON {
 		if err := t.Write(s.out); err != nil {
 			return err //nolint:wrapcheck // says what already
+		}
+		for words, signs := range weak {
+			if words != "" && signs {
+				s.hintf("warning: %s", words)
+			}
 		}
 	}
 	return errors.Join(closed...)

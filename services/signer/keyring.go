@@ -2,11 +2,9 @@ package signer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -22,11 +20,19 @@ import (
 // view of the bucket stands still without an error.
 type Keyring struct {
 	kv         jetstream.KeyValue
+	bucket     *stream.Bucket
+	watched    watched // bucket
 	vault      signature.Vault
 	partitions int
 	logger     *slog.Logger
+	custody    signature.Custody
 	view       view
 	published  published
+}
+
+// watched is a bucket that can be followed.
+type watched interface {
+	Watch(ctx context.Context, w stream.Watch)
 }
 
 // OpenKeyring binds to the bucket. Nothing is opened yet.
@@ -35,12 +41,23 @@ func OpenKeyring(ctx context.Context, js jetstream.JetStream, t stream.Topology,
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", stream.SigningKeyBucket, err)
 	}
-	return &Keyring{kv: kv, vault: vault, partitions: t.Partitions, logger: logger}, nil
+	bucket, err := stream.OpenBucket(ctx, js, stream.SigningKeyBucket, logger)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what and where already
+	}
+	return &Keyring{
+		kv: kv, bucket: bucket, watched: bucket, vault: vault, partitions: t.Partitions, logger: logger, custody: noCustody{},
+	}, nil
 }
 
 // Ring returns the keys of an endpoint. A scheme that has none yet gets one: whoever stores it first wins, the others
-// read it. The error says what keeps the keys closed.
+// read it. Keys that stay in tokens sign until ctx ends. The error says what keeps the keys closed.
 func (k *Keyring) Ring(ctx context.Context, key endpoint.Key, schemes []string) (signature.Ring, error) {
+	ring, err := k.ring(ctx, key, schemes)
+	return ring.Bind(ctx, k.custody), err
+}
+
+func (k *Keyring) ring(ctx context.Context, key endpoint.Key, schemes []string) (signature.Ring, error) {
 	known, sure := k.known(ctx, key)
 	if sure && known.err != nil {
 		return signature.Ring{}, known.err
@@ -102,61 +119,27 @@ func extend(ring signature.Ring, key endpoint.Key, schemes []string) (signature.
 
 // Follow keeps what is open equal to the bucket until ctx ends, so that a revoked key stops signing at once.
 func (k *Keyring) Follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := k.watch(ctx)
-		k.view.stop()
-		if ctx.Err() != nil {
-			return
-		}
-		k.logger.WarnContext(ctx, "cannot follow the signing keys; asking for each until that is possible again", slog.Any("error", err))
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (k *Keyring) watch(ctx context.Context) error {
-	// Whatever was written before the watch begins is handed on by it, also when it was removed without a trace.
-	last, err := k.last(ctx)
-	if err != nil {
-		return err
-	}
-	watcher, err := k.kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch bucket %s: %w", stream.SigningKeyBucket, err)
-	}
-	defer watcher.Stop() //nolint:errcheck // it ends with the connection in any case
-	k.view.begin(last.made)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, open := <-watcher.Updates():
-			switch {
-			case !open:
-				return errors.New("the watch ended")
-			case entry == nil:
-				k.view.complete(last.revision)
-			default:
-				k.take(ctx, entry)
-			}
-		}
-	}
+	defer k.view.stop()
+	k.watched.Watch(ctx, stream.Watch{
+		Begin: k.view.begin,
+		Take:  func(e stream.Entry) { k.take(ctx, e) },
+		Ready: k.view.complete,
+		Lost:  func(error) { k.view.stop() }, // until the next Begin each key is asked for
+	})
 }
 
 // take opens one entry of the bucket. What cannot be opened must not go on signing with what was there before.
-func (k *Keyring) take(ctx context.Context, entry jetstream.KeyValueEntry) {
-	key, _, err := stream.ParseEndpointKey(entry.Key())
+func (k *Keyring) take(ctx context.Context, entry stream.Entry) {
+	key, _, err := stream.ParseEndpointKey(entry.Key)
 	if err != nil {
 		k.logger.WarnContext(ctx, "foreign entry among the signing keys", slog.Any("error", err))
-		k.view.skip(entry.Revision())
+		k.view.skip(entry.Revision)
 		return
 	}
-	held := opened{revision: entry.Revision(), at: entry.Created()}
-	if entry.Operation() == jetstream.KeyValuePut {
+	held := opened{revision: entry.Revision, at: entry.Created}
+	if !entry.Removed {
 		if held, err = k.open(key, entry); err != nil {
-			held = opened{revision: entry.Revision(), at: entry.Created(), err: err}
+			held = opened{revision: entry.Revision, at: entry.Created, err: err}
 			k.logger.ErrorContext(ctx, "signing keys cannot be opened; deliveries of this endpoint wait",
 				slog.String("endpoint", key.String()), slog.Any("error", err))
 		}

@@ -63,15 +63,19 @@ func (k *Keyring) read(ctx context.Context, key endpoint.Key) (opened, error) {
 	if err != nil {
 		return opened{}, fmt.Errorf("read signing keys of %s: %w", key, err)
 	}
-	return k.open(key, entry)
+	return k.open(key, entryOf(entry))
 }
 
-func (k *Keyring) open(key endpoint.Key, entry jetstream.KeyValueEntry) (opened, error) {
-	ring, err := k.vault.Open(key.String(), entry.Value())
+func entryOf(e jetstream.KeyValueEntry) stream.Entry {
+	return stream.Entry{Key: e.Key(), Value: e.Value(), Revision: e.Revision(), Created: e.Created()}
+}
+
+func (k *Keyring) open(key endpoint.Key, entry stream.Entry) (opened, error) {
+	ring, err := k.vault.Open(key.String(), entry.Value)
 	if err != nil {
 		return opened{}, fmt.Errorf("signing keys of %s stay closed: %w", key, err)
 	}
-	return opened{ring: ring, revision: entry.Revision(), at: entry.Created()}, nil
+	return opened{ring: ring, revision: entry.Revision, at: entry.Created}, nil
 }
 
 // write stores a ring if nobody else has written since the revision, and tells whether it has.
@@ -126,7 +130,7 @@ func (k *Keyring) Rings(ctx context.Context, filter endpoint.Key, each func(key 
 				k.logger.WarnContext(ctx, "foreign entry among the signing keys", slog.Any("error", err))
 				continue
 			}
-			held, err := k.open(key, entry)
+			held, err := k.open(key, entryOf(entry))
 			if err := each(key, held.ring, err); err != nil {
 				return err
 			}

@@ -52,38 +52,25 @@ func (d *deaf) Get(ctx context.Context, key string) (jetstream.KeyValueEntry, er
 	return d.KeyValue.Get(ctx, key)
 }
 
-func (d *deaf) WatchAll(ctx context.Context, options ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
-	inner, err := d.KeyValue.WatchAll(ctx, options...)
-	if err != nil {
-		return nil, err
-	}
-	through := make(chan jetstream.KeyValueEntry)
-	go func() {
-		defer close(through)
-		for entry := range inner.Updates() {
-			d.mu.Lock()
-			still := d.still
-			d.mu.Unlock()
-			if still {
-				continue
-			}
-			select {
-			case through <- entry:
-			case <-ctx.Done():
-				return
-			}
+// deafTo is what a deaf bucket follows.
+type deafTo struct {
+	watched
+
+	ear *deaf
+}
+
+func (d deafTo) Watch(ctx context.Context, w stream.Watch) {
+	take := w.Take
+	w.Take = func(e stream.Entry) {
+		d.ear.mu.Lock()
+		still := d.ear.still
+		d.ear.mu.Unlock()
+		if !still {
+			take(e)
 		}
-	}()
-	return &deafWatcher{KeyWatcher: inner, through: through}, nil
+	}
+	d.watched.Watch(ctx, w)
 }
-
-type deafWatcher struct {
-	jetstream.KeyWatcher
-
-	through chan jetstream.KeyValueEntry
-}
-
-func (w *deafWatcher) Updates() <-chan jetstream.KeyValueEntry { return w.through }
 
 // shared is one bucket with a keyring that follows it, and can become deaf, and one that writes.
 type shared struct {
@@ -119,7 +106,7 @@ func inBubble(t *testing.T, story func(shared)) {
 		}
 		following, writing := open(), open()
 		d := &deaf{KeyValue: following.kv}
-		following.kv = d
+		following.kv, following.watched = d, deafTo{watched: following.bucket, ear: d}
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { following.Follow(ctx) })

@@ -50,11 +50,14 @@ type view struct {
 	moved     chan struct{} // closed when seen advances; nil while nobody waits
 }
 
-// begin starts anew: what is gone from the bucket in the meantime must be gone here.
+// begin: the bucket is read anew. What is gone from it meanwhile is taken back before it is complete.
 func (v *view) begin(made time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.rings, v.whole, v.seen, v.made, v.confirmed = make(map[endpoint.Key]opened), false, 0, made, time.Time{}
+	if v.rings == nil {
+		v.rings = make(map[endpoint.Key]opened)
+	}
+	v.whole, v.seen, v.made, v.confirmed = false, 0, made, time.Time{}
 	v.version++
 }
 

@@ -15,6 +15,8 @@ import (
 const (
 	minSessions = 2
 	maxSessions = 1024
+	// defaultSessions is what [Config.Sessions] is when it is zero.
+	defaultSessions = 16
 )
 
 // maxName bounds labels and ids, in bytes; tokens' own bounds are lower.
@@ -23,7 +25,7 @@ const maxName = 255
 // ErrWithoutCgo is matched by the errors of everything that needs a token, in a
 // binary that cannot load PKCS#11 modules.
 var ErrWithoutCgo = errors.New("this binary was built without cgo, which loading a PKCS#11 module needs: " +
-	"build it with CGO_ENABLED=1 and a C compiler, or keep this identity in files")
+	"build it with CGO_ENABLED=1 and a C compiler, or keep this key elsewhere")
 
 // Config says where a private key and its certificate are. It holds no secret,
 // so it may be printed. [ParseURI] makes one from text.
@@ -46,7 +48,7 @@ type ConfigError struct {
 
 // Error tells all problems in one line.
 func (e *ConfigError) Error() string {
-	return "the PKCS#11 identity cannot be used: " + strings.Join(e.Problems, "; ")
+	return "the PKCS#11 key cannot be used: " + strings.Join(e.Problems, "; ")
 }
 
 // Validate finds everything that is wrong without looking at files or tokens.
@@ -83,6 +85,14 @@ func (c Config) problems() []string {
 
 // String is the URI of the config.
 func (c Config) String() string { return c.URI() }
+
+// sessions is the number with its default.
+func (c Config) sessions() int {
+	if c.Sessions == 0 {
+		return defaultSessions
+	}
+	return c.Sessions
+}
 
 // tokenName names the token for people.
 func (c Config) tokenName() string {

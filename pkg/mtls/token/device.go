@@ -15,6 +15,8 @@ var (
 	errLost = errors.New("the token is not there")
 	// errPIN is wrapped when the token does not take the PIN: trying it again does harm.
 	errPIN = errors.New("the token does not take the PIN")
+	// errBusy is wrapped when too much is asked of a token that works.
+	errBusy = errors.New("the token is busy")
 	// errHung is wrapped when the token did not answer in time: it counts as lost, but whoever waited waits no longer.
 	errHung = errors.New("the token does not answer")
 )

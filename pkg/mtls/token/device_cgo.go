@@ -22,6 +22,9 @@ func openDevice(config Config, secret pin) (*device, error) {
 		return nil, err
 	}
 	key, err := findKey(module, config)
+	if isEdwards(err) {
+		return openEdwards(module, config)
+	}
 	if err != nil {
 		_ = module.Close() // it never fails
 		return nil, err

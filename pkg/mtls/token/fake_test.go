@@ -149,6 +149,17 @@ func (f *fake) set(change func()) {
 	change()
 }
 
+// bare is a key without a certificate on the fake.
+func (f *fake) bare() *Key {
+	f.t.Helper()
+	config := f.config
+	config.Certificate = ""
+	k, err := bareKey(config, slog.New(slog.NewTextHandler(f, nil)), f.open)
+	require.NoError(f.t, err)
+	f.t.Cleanup(k.Close)
+	return k
+}
+
 // Write takes a line of the log.
 func (f *fake) Write(line []byte) (int, error) {
 	f.mu.Lock()

@@ -153,8 +153,8 @@ func TestARestartOfTheTokenFailsNoHandshake(t *testing.T) {
 
 	b.restart()
 	visitMany(t, r, s, 50, nil)
-	assert.Equal(t, 1, strings.Count(log.String(), "token of a client identity is gone"), log.String())
-	assert.Equal(t, 1, strings.Count(log.String(), "token of a client identity is back"), log.String())
+	assert.Equal(t, 1, strings.Count(log.String(), "token is gone"), log.String())
+	assert.Equal(t, 1, strings.Count(log.String(), "token is back"), log.String())
 
 	visitMany(t, r, s, 100, b.restart)
 	assert.IsType(t, &ecdsa.PublicKey{}, identity(t, s).Leaf().PublicKey)

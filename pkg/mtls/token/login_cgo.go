@@ -14,12 +14,6 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// errBusy is wrapped when too much is asked of a token that works.
-var errBusy = errors.New("the token is busy")
-
-// defaultSessions is what [Config.Sessions] is when it is zero.
-const defaultSessions = 16
-
 // sessionWait is how long a signature waits for a free session.
 const sessionWait = 5 * time.Second
 
@@ -88,14 +82,6 @@ func withoutCode(config Config, err error) error {
 	default:
 		return fmt.Errorf("%s: %w", config.tokenName(), err)
 	}
-}
-
-// sessions is the number with its default.
-func (c Config) sessions() int {
-	if c.Sessions == 0 {
-		return defaultSessions
-	}
-	return c.Sessions
 }
 
 // keyName names the key for people.

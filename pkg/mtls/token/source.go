@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -45,32 +44,19 @@ type Source struct {
 	state // guarded by mu
 
 	name    string
-	config  Config
 	options Options
-	open    opener
+	token   *access
 
-	looking sync.Mutex    // serialises look
-	opening chan struct{} // holds one value while the token is being opened, and until that really ended
-
-	releasing sync.WaitGroup // devices that are being closed
+	looking sync.Mutex // serialises look
 
 	mu sync.Mutex // guards state; never held while the module is called
 }
 
 type state struct {
-	device   *device // nil when gone, lost, held or closed
-	gone     error   // why the device of before was given up; nil when all is well
-	lost     error   // why there is no other one; nil as long as nobody has tried in vain
-	closed   bool
 	identity *mtls.Identity
 	content  [sha256.Size]byte // of the PEM text that identity came from
 	problem  error             // why the certificate as it is now cannot be used
 	logged   string            // the trouble that was logged last; empty when all is well
-
-	retryAt time.Time // when a lost token is opened again
-	delay   time.Duration
-	held    error             // the token refused a PIN, and why; nil otherwise
-	refused [sha256.Size]byte // that PIN's
 }
 
 // Open opens the token, finds the key and reads the certificate, and returns a
@@ -96,8 +82,12 @@ func open(ctx context.Context, name string, config Config, options Options, open
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	s := &Source{name: name, config: config, options: options, open: opener, opening: make(chan struct{}, 1)}
-	if _, err := s.reopen(ctx); err != nil {
+	s := &Source{name: name, options: options}
+	s.token = &access{
+		config: config, open: opener, logger: options.Logger, owner: slog.String("identity", name),
+		unusable: mtls.ErrNoIdentity, accept: s.accept, opening: make(chan struct{}, 1),
+	}
+	if _, err := s.token.reopen(ctx); err != nil {
 		s.Close() // what a token that hangs may still give is not wanted
 		return nil, fmt.Errorf("client identity %q: %w", name, err)
 	}
@@ -108,12 +98,12 @@ func open(ctx context.Context, name string, config Config, options Options, open
 // [mtls.ErrNoIdentity] while the token cannot be used, and once the certificate
 // has expired.
 func (s *Source) Identity() (*mtls.Identity, error) {
+	if lost := s.token.trouble(); lost != nil {
+		return nil, fmt.Errorf("%w: client identity %q: %w", mtls.ErrNoIdentity, s.name, lost)
+	}
 	s.mu.Lock()
 	now := s.state
 	s.mu.Unlock()
-	if now.lost != nil {
-		return nil, fmt.Errorf("%w: client identity %q: %w", mtls.ErrNoIdentity, s.name, now.lost)
-	}
 	err := now.identity.CheckTime(s.options.Now())
 	switch {
 	case err == nil:
@@ -143,32 +133,9 @@ func (s *Source) Run(ctx context.Context) error {
 
 // Close logs out, and waits 10 s at most for signatures under way. Identity and
 // every identity that it gave fail from then on. A second Close does nothing.
-func (s *Source) Close() {
-	s.mu.Lock()
-	d := s.device
-	s.device, s.closed = nil, true
-	s.lost = errors.New("it was closed")
-	s.mu.Unlock()
-	s.release(d)
-	s.releasing.Wait()
-}
+func (s *Source) Close() { s.token.shut() }
 
-// release closes a device, without waiting for ever for calls that hang in it.
-func (s *Source) release(d *device) {
-	if d == nil {
-		return
-	}
-	_, _ = within(context.Background(), signTime, func() (struct{}, error) {
-		d.close()
-		return struct{}{}, nil
-	})
-}
-
-func (s *Source) current() *device {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.device
-}
+func (s *Source) current() *device { return s.token.current() }
 
 func (s *Source) now() *mtls.Identity {
 	s.mu.Lock()
@@ -178,16 +145,16 @@ func (s *Source) now() *mtls.Identity {
 
 // place is where a new certificate goes.
 func (s *Source) place() string {
-	if s.config.Certificate != "" {
-		return fmt.Sprintf("%q", s.config.Certificate)
+	if s.token.config.Certificate != "" {
+		return fmt.Sprintf("%q", s.token.config.Certificate)
 	}
-	return s.config.tokenName()
+	return s.token.config.tokenName()
 }
 
 // certificatePEM reads the certificate from where it is.
 func (s *Source) certificatePEM(ctx context.Context, d *device) ([]byte, error) {
-	if s.config.Certificate != "" {
-		return readSmallFile(s.config.Certificate)
+	if s.token.config.Certificate != "" {
+		return readSmallFile(s.token.config.Certificate)
 	}
 	return within(ctx, signTime, func() ([]byte, error) {
 		certificate, err := d.certificate()

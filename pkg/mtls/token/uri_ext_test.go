@@ -21,7 +21,7 @@ func ExampleParseURI() {
 	fmt.Println(strings.ReplaceAll(err.Error(), "; ", "\n  "))
 	// Output:
 	// The Acme HSM | web | environment variable HSM_PIN | <nil>
-	// the PKCS#11 identity cannot be used: attribute number 2 is not one that is used here at this place: token, serial, object, id, type before the '?', module-path, pin-source, certificate, sessions after it
+	// the PKCS#11 key cannot be used: attribute number 2 is not one that is used here at this place: token, serial, object, id, type before the '?', module-path, pin-source, certificate, sessions after it
 	//   pin-value is refused: a PIN in a URI is seen by everybody on this machine
 	//   use pin-source=file:/PATH or pin-source=env:NAME, and change that PIN
 	//   module-path is missing: give the absolute path of the token's PKCS#11 library

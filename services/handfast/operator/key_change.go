@@ -206,7 +206,8 @@ func (o *Operator) changeKeys(ctx context.Context, to endpoint.Key, vault signat
 // use is what an endpoint's document says about its keys.
 type use struct {
 	exists   bool
-	schemes  []string
+	schemes  []string // that sign, also those that retire
+	allows   func(scheme string) bool
 	template signature.Template
 }
 
@@ -219,7 +220,7 @@ func (o *Operator) use(ctx context.Context, to endpoint.Key) (use, error) {
 	case err != nil:
 		return use{}, err
 	}
-	return use{exists: true, schemes: shown.Signature.Schemes, template: signature.Template{Separator: shown.Signature.Template.Separator}}, nil
+	return use{exists: true, schemes: shown.Signature.Signing(time.Now()), allows: shown.Signature.Allows, template: signature.Template{Separator: shown.Signature.Template.Separator}}, nil
 }
 
 // oneKey reports whether only one key of a scheme can sign a request.
@@ -238,6 +239,9 @@ func (u use) notes(to endpoint.Key, scheme string) []string {
 		notes = append(notes, "there is no endpoint "+to.String()+" yet; signers use its keys as soon as `handfast endpoint apply` makes it")
 	case !slices.Contains(u.schemes, scheme):
 		notes = append(notes, fmt.Sprintf("%s is signed with %s only; add %s to signature.schemes of its document", to, strings.Join(u.schemes, ", "), scheme))
+	}
+	if u.exists && !u.allows(scheme) {
+		notes = append(notes, "the policy of "+to.String()+" does not allow what scheme "+scheme+" signs with; name its algorithm in signature.algorithms of its document")
 	}
 	if weak := signature.Weak(scheme); weak != "" {
 		notes = append(notes, weak)
