@@ -28,6 +28,8 @@ const (
 	AddressForbidden
 	// NoIdentity: our own certificate is missing or unusable.
 	NoIdentity
+	// NotActivated: the receiver has not agreed to deliveries.
+	NotActivated
 )
 
 var conditionNames = [...]string{
@@ -41,6 +43,7 @@ var conditionNames = [...]string{
 	HandshakeFailed:  "handshake_failed",
 	AddressForbidden: "address_forbidden",
 	NoIdentity:       "no_identity",
+	NotActivated:     "not_activated",
 }
 
 // Conditions returns the closed list in its order.
@@ -57,7 +60,7 @@ func Conditions() []Condition {
 // is among them, because it also stands for an endpoint that was deleted or disabled here.
 func ConditionOf(outcome string) (Condition, bool) {
 	switch outcome {
-	case "delivered", "rejected", "throttled", "unavailable", "redirected":
+	case "delivered", "rejected", "throttled", "unavailable", "redirected", "not_acknowledged":
 		return Healthy, true
 	}
 	for c := Healthy + 1; int(c) < len(conditionNames); c++ {

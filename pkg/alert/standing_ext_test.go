@@ -29,7 +29,7 @@ func TestConditionOfEveryOutcome(t *testing.T) {
 			assert.Equal(t, outcome.String(), c.String())
 		case outcome == delivery.Gone: // also stands for an endpoint that was deleted here
 			assert.False(t, ok)
-		case outcome <= delivery.Redirected:
+		case outcome <= delivery.NotAcknowledged:
 			assert.True(t, ok, outcome.String())
 			assert.Equal(t, alert.Healthy, c)
 		default:

@@ -30,6 +30,8 @@ type DeadLetter struct {
 	Body    Body        `json:"body"`
 	// Stamp is by what a signer knows, at a replay, that a signer built the body for this delivery.
 	Stamp string `json:"stamp,omitempty"`
+	// Schema is that of [Delivery], for a replay.
+	Schema string `json:"dataschema,omitempty"`
 	// First is when the event was stored, zero for what never was one; At is when it was given up.
 	First time.Time `json:"first,omitzero"`
 	At    time.Time `json:"at"`

@@ -63,6 +63,9 @@ type Delivery struct {
 	Held int
 	// Resigned counts how often this attempt went back to be signed without being sent.
 	Resigned int
+	// Schema is what the attribute dataschema of the body was decided to say when the event was checked against a schema,
+	// so that every attempt has the same body. Empty where no schema was in force.
+	Schema string
 	// Inline tells that the payload travels with the delivery, because the event may have aged out of EVENTS.
 	Inline bool
 	// First is when the event was stored; retry horizons count from it.

@@ -21,6 +21,10 @@ const (
 	Unavailable
 	// Redirected: 3xx, which is never followed.
 	Redirected
+	// NotAcknowledged: 2xx without the acknowledgement that the endpoint's activation demands in every answer.
+	NotAcknowledged
+	// NotActivated: the receiver has not agreed to deliveries, or does not any more.
+	NotActivated
 
 	// ClientCertificateNotRequested: the receiver did not ask for our certificate, so nothing was sent.
 	ClientCertificateNotRequested
@@ -63,6 +67,8 @@ var outcomeNames = [...]string{
 	Throttled:                     "throttled",
 	Unavailable:                   "unavailable",
 	Redirected:                    "redirected",
+	NotAcknowledged:               "not_acknowledged",
+	NotActivated:                  "not_activated",
 	ClientCertificateNotRequested: "client_certificate_not_requested",
 	ClientCertificateRefused:      "client_certificate_refused",
 	ServerCertificateUntrusted:    "server_certificate_untrusted",
@@ -125,7 +131,7 @@ const (
 	TurnDone Turn = iota + 1
 	// TurnRetry: try again on the endpoint's schedule, then dead letter.
 	TurnRetry
-	// TurnHold: try again until it works; somebody must mend a certificate or a setting.
+	// TurnHold: try again until it works; somebody must mend a certificate or a setting, or agree.
 	TurnHold
 	// TurnSign: sign again and send; it costs no attempt.
 	TurnSign
@@ -144,12 +150,12 @@ func (o Outcome) Turn() Turn {
 		return TurnDrop
 	case Gone:
 		return TurnDisable
-	case Throttled, Unavailable, Redirected,
+	case Throttled, Unavailable, Redirected, NotAcknowledged,
 		NameNotResolved, ConnectionRefused, TimedOut, ConnectionLost:
 		return TurnRetry
 	case ClientCertificateNotRequested, ClientCertificateRefused, ServerCertificateUntrusted,
 		ServerCertificateExpired, ServerNameMismatch, ServerCertificateRevoked, HandshakeFailed,
-		AddressForbidden, NoIdentity:
+		AddressForbidden, NoIdentity, NotActivated:
 		return TurnHold
 	case StaleSignature, LaneFull:
 		return TurnSign

@@ -19,6 +19,8 @@ func turns() map[string]delivery.Turn {
 		"throttled":                        delivery.TurnRetry,
 		"unavailable":                      delivery.TurnRetry,
 		"redirected":                       delivery.TurnRetry,
+		"not_acknowledged":                 delivery.TurnRetry,
+		"not_activated":                    delivery.TurnHold,
 		"client_certificate_not_requested": delivery.TurnHold,
 		"client_certificate_refused":       delivery.TurnHold,
 		"server_certificate_untrusted":     delivery.TurnHold,

@@ -91,6 +91,9 @@ func (p Policy) signAgain(d Delivery, v Verdict, now time.Time) Step {
 		pause = max(pause, min(signAgainMax, time.Second<<min(d.Resigned-1, 10)))
 	}
 	at := now.Add(jitter(pause, d.ID, d.Attempt+d.Resigned))
+	if room := now.Add(min(v.RetryAfter, HoldInterval)); room.After(at) {
+		at = room // a lane that keeps to a rate knows when; without jitter, because it has spread them out itself
+	}
 	return Step{Action: Schedule, At: at, Attempt: d.Attempt, Resigned: d.Resigned + 1, Inline: p.inline(d, at)}
 }
 

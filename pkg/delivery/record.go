@@ -22,6 +22,8 @@ type Retry struct {
 	Held     int       `json:"held,omitempty"`
 	Resigned int       `json:"resigned,omitempty"`
 	First    time.Time `json:"first"`
+	// Schema is that of [Delivery]. A person who replays a delivery may have decided it anew.
+	Schema string `json:"dataschema,omitempty"`
 	// Outcome is why it waits.
 	Outcome Outcome `json:"outcome"`
 	// Previous is the W3C traceparent of the attempt before, for a span link.
@@ -49,7 +51,7 @@ func NewRetry(d Delivery, step Step, outcome Outcome, previous string) Retry {
 	}
 	return Retry{
 		Delivery: d.ID, Tenant: d.Endpoint.Tenant, Endpoint: d.Endpoint.Name, Event: d.Event,
-		Attempt: step.Attempt, Base: d.Base, Held: held, Resigned: step.Resigned, First: d.First, Outcome: outcome, Previous: previous,
+		Attempt: step.Attempt, Base: d.Base, Held: held, Resigned: step.Resigned, First: d.First, Schema: d.Schema, Outcome: outcome, Previous: previous,
 	}
 }
 
@@ -57,7 +59,7 @@ func NewRetry(d Delivery, step Step, outcome Outcome, previous string) Retry {
 func (r Retry) Due() Delivery {
 	return Delivery{
 		ID: r.Delivery, Endpoint: endpoint.Key{Tenant: r.Tenant, Name: r.Endpoint}, Event: r.Event,
-		Attempt: r.Attempt, Base: r.Base, Held: r.Held, Resigned: r.Resigned, First: r.First, Inline: r.Inline != nil,
+		Attempt: r.Attempt, Base: r.Base, Held: r.Held, Resigned: r.Resigned, First: r.First, Schema: r.Schema, Inline: r.Inline != nil,
 	}
 }
 

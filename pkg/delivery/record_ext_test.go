@@ -53,7 +53,7 @@ func TestIDFromOutside(t *testing.T) {
 func record() delivery.Retry {
 	return delivery.Retry{
 		Delivery: "msg_1", Tenant: "acme", Endpoint: "orders", Event: 7, Attempt: 5, Base: 1, Held: 2, Resigned: 3,
-		First: stored().Add(time.Nanosecond), Outcome: delivery.NoIdentity, Previous: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		First: stored().Add(time.Nanosecond), Schema: "urn:s:1", Outcome: delivery.NoIdentity, Previous: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 		Inline: &delivery.Inline{ContentType: "application/json", Body: []byte("\xff{}"), Type: "a.b", Source: "/s", ID: "1", Stamp: "k.m"},
 	}
 }
@@ -186,7 +186,7 @@ func TestADeadLetterComesBackWhole(t *testing.T) {
 	letter := delivery.DeadLetter{
 		Tenant: "acme", Endpoint: "orders", Delivery: "msg_1", Attempt: 10, Event: 7, Outcome: &outcome, Reasons: []string{"a", "b"}, Subject: "s",
 		URL: "https://hooks.example.com:443", Header: http.Header{"webhook-id": {"msg_1"}, "Content-Type": {"application/json"}},
-		Body: delivery.NewBody([]byte(`{"order":1}`)), Stamp: "0123456789abcdef.K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN_H_pI4", First: stored(), At: stored().Add(time.Hour),
+		Body: delivery.NewBody([]byte(`{"order":1}`)), Stamp: "0123456789abcdef.K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN_H_pI4", Schema: "urn:s:1", First: stored(), At: stored().Add(time.Hour),
 	}
 	value := reflect.ValueOf(letter)
 	for i := range value.NumField() {

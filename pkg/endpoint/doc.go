@@ -20,10 +20,18 @@
 //     text), and anchors with aliases, merge keys, own tags and a second
 //     document in the file are refused.
 //   - Parse is for what a person applies today; Restore is for a document that
-//     was accepted and stored before. They differ in one rule: Parse refuses a
-//     root that has expired, Restore does not, so that time passing never makes
-//     an endpoint vanish on a restart (the handshake then fails in words, and the
-//     delivery is held).
+//     was accepted and stored before. They differ in what time or a new rule can
+//     do to a document: Parse refuses a root that has expired, a scheme whose
+//     algorithm signature.algorithms does not allow, and a scheme that retires too
+//     late; Restore does not, so that an endpoint never vanishes on a restart. The
+//     handshake then fails in words and the delivery is held; nothing is signed
+//     with what the policy refuses (Signature.Refused), and deliveries wait.
+//   - hmac-sha1 signs only where signature.algorithms names it. That a document
+//     lists twilio is not enough: the one who applies it has to have read that it
+//     is weak. There is no list of documents that are older than the rule.
+//   - A scheme that is removed goes on signing until the instant in
+//     signature.retiring, which stands in the document: one write changes both,
+//     every signer sees both at once, and a restart changes nothing.
 //   - A CESQL filter is checked when it is parsed: every character, every
 //     function's name and number of arguments. While an event is matched, an
 //     error (a missing attribute, a failed cast) means: not delivered, and a

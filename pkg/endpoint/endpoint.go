@@ -28,6 +28,9 @@ type Endpoint struct {
 	TLS         TLS
 	Retry       Retry
 	Limits      Limits
+	Schema      Schema
+	// Activation says how the receiver is asked before anything is delivered.
+	Activation Activation
 	// Paused says that deliveries wait until the document says otherwise; none is
 	// lost, and none counts an attempt.
 	Paused bool
@@ -36,6 +39,7 @@ type Endpoint struct {
 
 	authority string
 	document  []byte // canonical JSON
+	mark      string // of the activation
 }
 
 // Signature says how requests are signed.
@@ -45,6 +49,12 @@ type Signature struct {
 	Schemes []string
 	// Template is how the scheme "template" writes its header; empty without it.
 	Template Template
+	// Algorithms are the only ones that may sign; nil stands for all that are not
+	// weak. See Refused.
+	Algorithms []string
+	// Retiring are schemes that have been removed and still sign for a while, in
+	// the order of their names. See Signing.
+	Retiring []Retiring
 }
 
 // TLS says who Handfast is towards the receiver and whom it accepts.

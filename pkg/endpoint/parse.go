@@ -22,12 +22,15 @@ const (
 // Parse reads a document, JSON (it begins with a brace) or YAML, checks it
 // against the JSON Schema and against what a schema cannot say, and returns the
 // endpoint ready to match. Every error is an *InvalidError with all problems.
-// The clock is looked at for one rule: a root must not have expired.
+// The clock is looked at for two rules: a root must not have expired, and a
+// scheme that retires must not go on for more than MaxRetiring.
 func Parse(document []byte) (*Endpoint, error) { return parse(document, time.Now()) }
 
 // Restore is Parse for a document that was accepted before and has been stored
-// since. It accepts roots that have expired in the meantime, so that a restart
-// never loses an endpoint; every other rule is that of Parse.
+// since. It accepts roots that have expired in the meantime, schemes that the
+// document's own policy refuses (see Signature.Refused), and any end of one that
+// retires, so that a restart never loses an endpoint; every other rule is that of
+// Parse.
 func Restore(document []byte) (*Endpoint, error) { return parse(document, time.Time{}) }
 
 func parse(document []byte, now time.Time) (*Endpoint, error) {
@@ -52,7 +55,7 @@ func parse(document []byte, now time.Time) (*Endpoint, error) {
 		found.addf("", "cannot be written as JSON: %s", err)
 		return nil, found.err()
 	}
-	e.document = canonical
+	e.document, e.mark = canonical, activationMark(e)
 	return e, nil
 }
 
@@ -72,7 +75,7 @@ func canonicalJSON(root map[string]any) ([]byte, error) {
 // passes before it found nothing wrong with, and reports what they cannot see.
 type builder struct {
 	root  map[string]any
-	now   time.Time // zero: roots may have expired
+	now   time.Time // zero: what was accepted before stays
 	found *problems
 }
 
@@ -90,6 +93,8 @@ func (b builder) endpoint() *Endpoint {
 	address := b.address()
 	e.URL, e.authority = address.url, address.authority
 	e.TLS = b.tls(address.host)
+	e.Activation = b.activation()
+	e.Schema = b.schema(e.Filter)
 	return e
 }
 
@@ -99,7 +104,10 @@ func (b builder) signature() Signature {
 	if schemes == nil {
 		schemes = []string{"v1", "v1a"}
 	}
-	return Signature{Schemes: schemes, Template: b.template(schemes)}
+	out := Signature{Schemes: schemes, Retiring: b.retiring(schemes)}
+	out.Template = b.template(out.named())
+	out.Algorithms = b.algorithms(out)
+	return out
 }
 
 func (b builder) tls(host string) TLS {

@@ -79,8 +79,8 @@ func TestBadFields(t *testing.T) {
 		}},
 		{"unknown fields", base + "fliter: {}\npause: true\ncolour: red\ntimeout: 5s\n$schema: x\nretry: {shedule: standard, x: 1}\nTLS: {}\n", []string{
 			"TLS: is not a field of an endpoint; did you mean tls?",
-			`["$schema"]: is not a field of an endpoint; the fields here are tenant, name, url, description, filter, signature, tls, retry, limits, paused and ordered`,
-			"colour: is not a field of an endpoint; the fields here are tenant, name, url, description, filter, signature, tls, retry, limits, paused and ordered",
+			`["$schema"]: is not a field of an endpoint: tell your editor in its own settings which schema this is; remove it`,
+			"colour: is not a field of an endpoint; the fields here are tenant, name, url, description, filter, signature, tls, retry, limits, activation, schema, paused and ordered",
 			"fliter: is not a field of an endpoint; did you mean filter?",
 			"pause: is not a field of an endpoint; did you mean paused?",
 			"retry.shedule: is not a field of an endpoint; did you mean retry.schedule?",
@@ -90,7 +90,7 @@ func TestBadFields(t *testing.T) {
 		{"not yet", base + "ordered: true\nlimits: {rate: 5}\nsignature: {policy: any, schemes: [v1, rfc9421]}\n", []string{
 			"limits.rate: is not available yet: a limit on the rate comes with a later release; remove it, and use limits.concurrency until then",
 			"ordered: true is not available yet: ordered delivery comes with a later release; leave it false, and sort by the event's time or id at the receiver",
-			"signature.policy: is not available yet: signature policies come with a later release; remove it",
+			"signature.policy: is not a field of an endpoint; signature.algorithms says which algorithms may sign",
 			`signature.schemes[1]: "rfc9421" is three schemes; choose rfc9421-ed25519, rfc9421-ecdsa-p256-sha256 or rfc9421-hmac-sha256`,
 		}},
 		{"wrong kinds", base + "paused: yes\nordered: 1\ndescription: 5\nretry: 5\nlimits: {concurrency: '8', timeout: 15}\n", []string{

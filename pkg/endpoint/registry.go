@@ -3,7 +3,6 @@ package endpoint
 import (
 	"cmp"
 	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +17,25 @@ type Status struct {
 	Disabled *Disabled `json:"disabled,omitempty"`
 	// Held is nil unless deliveries wait until a certificate, or a setting, is mended.
 	Held *Held `json:"held,omitempty"`
+	// Activation is nil unless the receiver has agreed to deliveries.
+	Activation *Activated `json:"activation,omitempty"`
+}
+
+// Clone is a copy that shares nothing with s.
+func (s Status) Clone() Status {
+	if s.Disabled != nil {
+		disabled := *s.Disabled
+		s.Disabled = &disabled
+	}
+	if s.Held != nil {
+		held := *s.Held
+		s.Held = &held
+	}
+	if s.Activation != nil {
+		activation := *s.Activation
+		s.Activation = &activation
+	}
+	return s
 }
 
 // Held says since when and why an endpoint's deliveries wait, all of them, until a handshake proves that they can go.
@@ -56,9 +74,9 @@ func (r Registered) Disabled() bool {
 	return r.Status.Disabled != nil && r.Status.Disabled.Revision == r.Revision
 }
 
-// Waiting reports whether deliveries stay in the backlog: because a person has paused the endpoint, or because it is
-// held.
-func (r Registered) Waiting() bool { return r.Paused || r.Status.Held != nil }
+// Waiting reports whether deliveries stay in the backlog: because a person has paused the endpoint, because it is held, or
+// because its receiver has not agreed yet.
+func (r Registered) Waiting() bool { return r.Paused || r.Status.Held != nil || r.asks() }
 
 // MarshalJSON writes the document, the revision and the status; without it the
 // document's own method would be promoted and the other two would be lost.
@@ -80,6 +98,7 @@ type Registry struct {
 	tenants sync.Map // tenant name → *tenant
 	count   atomic.Int64
 	held    map[Key]struct{} // those with a status of Held; under writers
+	asked   map[Key]struct{} // those whose document has an activation; under writers
 }
 
 type tenant struct {
@@ -97,10 +116,11 @@ func (r *Registry) Put(e *Endpoint, revision uint64) {
 	old := *t.list.Load()
 	at, held := search(old, e.Name)
 	entry := Registered{Endpoint: e, Revision: revision}
+	if held && revision < old[at].Revision {
+		return
+	}
+	r.noteActivation(e)
 	if held {
-		if revision < old[at].Revision {
-			return
-		}
 		entry.Status = old[at].Status
 		t.replace(old, at, entry)
 		return
@@ -115,31 +135,38 @@ func (r *Registry) Put(e *Endpoint, revision uint64) {
 
 // SetStatus replaces the status of an endpoint. It may come before the endpoint.
 func (r *Registry) SetStatus(k Key, s Status) {
-	if s.Disabled != nil {
-		detached := *s.Disabled
-		s.Disabled = &detached
-	}
-	if s.Held != nil {
-		detached := *s.Held
-		s.Held = &detached
-	}
+	r.UpdateStatus(k, func(now *Status) { *now = s })
+}
+
+// UpdateStatus lets change alter the status of an endpoint, with nobody else in between: the facts in it are separate,
+// and whoever knows one of them leaves the others as they are. It may come before the endpoint. It returns the status
+// that stands afterwards. change must not use the registry.
+func (r *Registry) UpdateStatus(k Key, change func(*Status)) Status {
 	r.writers.Lock()
 	defer r.writers.Unlock()
-	r.note(k, s)
 	t := r.tenantForWriting(k.Tenant)
+	defer r.dropEmpty(k.Tenant, t)
 	old := *t.list.Load()
-	if at, held := search(old, k.Name); held {
+	at, known := search(old, k.Name)
+	s := t.waiting[k.Name]
+	if known {
+		s = old[at].Status
+	}
+	mine := s.Clone()
+	change(&mine)
+	s = mine.Clone()
+	r.note(k, s)
+	switch {
+	case known:
 		entry := old[at]
 		entry.Status = s
 		t.replace(old, at, entry)
-		return
-	}
-	if s != (Status{}) {
+	case s != (Status{}):
 		t.waiting[k.Name] = s
-	} else {
+	default:
 		delete(t.waiting, k.Name)
 	}
-	r.dropEmpty(k.Tenant, t)
+	return s
 }
 
 // Delete forgets an endpoint and its status. Deleting what is not there is fine.
@@ -152,6 +179,7 @@ func (r *Registry) Delete(k Key) {
 	}
 	delete(t.waiting, k.Name)
 	r.note(k, Status{})
+	delete(r.asked, k)
 	old := *t.list.Load()
 	if at, held := search(old, k.Name); held {
 		list := make([]Registered, 0, len(old)-1)
@@ -200,32 +228,6 @@ func (r *Registry) All() []Registered {
 		return cmp.Or(strings.Compare(a.Tenant, b.Tenant), strings.Compare(a.Name, b.Name))
 	})
 	return all
-}
-
-// note keeps the set of held endpoints.
-func (r *Registry) note(k Key, s Status) {
-	if s.Held == nil {
-		delete(r.held, k)
-		return
-	}
-	if r.held == nil {
-		r.held = make(map[Key]struct{})
-	}
-	r.held[k] = struct{}{}
-}
-
-// Held returns the endpoints whose deliveries are held, in no order.
-func (r *Registry) Held() []Registered {
-	r.writers.Lock()
-	keys := slices.Collect(maps.Keys(r.held))
-	r.writers.Unlock()
-	found := make([]Registered, 0, len(keys))
-	for _, k := range keys {
-		if e, ok := r.Get(k); ok && e.Status.Held != nil {
-			found = append(found, e)
-		}
-	}
-	return found
 }
 
 // Len returns the number of endpoints of all tenants.

@@ -205,3 +205,42 @@ func BenchmarkRegistryTenant(b *testing.B) {
 		}
 	})
 }
+
+// TestRegistryStatusFacts: whoever changes one fact of a status leaves the others, whether the endpoint is known or not.
+func TestRegistryStatusFacts(t *testing.T) {
+	key := endpoint.Key{Tenant: "acme", Name: "a"}
+	for name, known := range map[string]bool{"known": true, "before the endpoint": false} {
+		t.Run(name, func(t *testing.T) {
+			var r endpoint.Registry
+			if known {
+				r.Put(parse(t, minimal("acme", "a")), 7)
+			}
+			r.SetStatus(key, disabled(7))
+			after := r.UpdateStatus(key, func(s *endpoint.Status) { s.Held = &endpoint.Held{Detail: "refused"} })
+			require.NotNil(t, after.Held)
+			require.NotNil(t, after.Disabled)
+			r.Put(parse(t, minimal("acme", "a")), 7)
+			held, _ := r.Get(key)
+			assert.True(t, held.Disabled())
+			require.NotNil(t, held.Status.Held)
+			assert.Len(t, r.Held(), 1)
+
+			var kept *endpoint.Status
+			r.UpdateStatus(key, func(s *endpoint.Status) { s.Held.Detail, kept = "changed in place", s })
+			assert.Equal(t, "refused", held.Status.Held.Detail, "what was read before does not change")
+			kept.Held.Detail = "changed later"
+			held, _ = r.Get(key)
+			assert.Equal(t, "changed in place", held.Status.Held.Detail)
+			r.UpdateStatus(key, func(s *endpoint.Status) { s.Held = nil })
+			held, _ = r.Get(key)
+			assert.True(t, held.Disabled())
+			assert.Empty(t, r.Held())
+		})
+	}
+	t.Run("nothing is left of an endpoint that never came", func(t *testing.T) {
+		var r endpoint.Registry
+		assert.Equal(t, endpoint.Status{}, r.UpdateStatus(key, func(*endpoint.Status) {}))
+		assert.Nil(t, r.Tenant("acme"))
+		assert.Empty(t, r.All())
+	})
+}

@@ -130,6 +130,8 @@ func (f fault) words() string {
 		return fmt.Sprintf("is %d characters long; at most %d are accepted", k.Got, k.Want)
 	case *kind.MinItems:
 		return fewItems(f.field, k.Got)
+	case *kind.MaxProperties:
+		return fmt.Sprintf("has %d entries; at most %d are accepted", k.Got, k.Want)
 	case *kind.MaxItems:
 		return fmt.Sprintf("has %d entries; at most %d are accepted", k.Got, k.Want)
 	case *kind.Minimum, *kind.Maximum:

@@ -10,11 +10,13 @@ import (
 func knownFields(section string) []string {
 	switch section {
 	case "":
-		return []string{"tenant", "name", "url", "description", "filter", "signature", "tls", "retry", "limits", "paused", "ordered"}
+		return []string{"tenant", "name", "url", "description", "filter", "signature", "tls", "retry", "limits", "activation", "schema", "paused", "ordered"}
 	case "filter":
 		return []string{"types", "cesql"}
 	case "signature":
-		return []string{"schemes", "template"}
+		return []string{"schemes", "algorithms", "retiring", "template"}
+	case retiringPath:
+		return strings.Split(schemeList, " ")
 	case "signature.template":
 		return []string{"header", "content", "algorithm", "encoding", "prefix", "separator", "id_header", "timestamp_header"}
 	case "tls":
@@ -25,6 +27,10 @@ func knownFields(section string) []string {
 		return []string{"schedule"}
 	case "limits":
 		return []string{"concurrency", "timeout"}
+	case "schema":
+		return []string{"pin"}
+	case activationPath:
+		return []string{"kind", "origin", "rate", "client_id"}
 	default:
 		return nil
 	}
@@ -32,7 +38,7 @@ func knownFields(section string) []string {
 
 // sections lists the mappings of the document, the outermost first.
 func sections() []string {
-	return []string{"", "filter", "signature", "signature.template", "tls", "tls.trust", "retry", "limits"}
+	return []string{"", "filter", "signature", "signature.retiring", "signature.template", "tls", "tls.trust", "retry", "limits", "activation", "schema"}
 }
 
 // unknown answers a field that is not in the schema: one that a later release
@@ -41,8 +47,12 @@ func unknown(section, name string) string {
 	switch join(section, name) {
 	case "limits.rate":
 		return "is not available yet: a limit on the rate comes with a later release; remove it, and use limits.concurrency until then"
+	case "activation.callback":
+		return "is not available: a receiver that grants permission later, by a callback, is asked again by `handfast endpoint activate` when it has; remove it"
+	case `["$schema"]`:
+		return "is not a field of an endpoint: tell your editor in its own settings which schema this is; remove it"
 	case "signature.policy":
-		return "is not available yet: signature policies come with a later release; remove it"
+		return "is not a field of an endpoint; signature.algorithms says which algorithms may sign"
 	}
 	if likely := likelyField(section, name); likely != "" {
 		return fmt.Sprintf("is not a field of an endpoint; did you mean %s?", likely)

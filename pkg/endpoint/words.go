@@ -14,11 +14,15 @@ const (
 	rootsRule    = `write "system", PEM text with CERTIFICATE blocks, or a list of PEM texts`
 	headerRule   = "write the name of a header field of your own, such as X-Acme-Signature"
 	schemeNames  = "v1, v1a, rfc9421-ed25519, rfc9421-ecdsa-p256-sha256, rfc9421-hmac-sha256, docusign, pagerduty, github, stripe, slack, shopify, twilio and template"
+	instantRule  = "write a date and a time with their zone, such as 2027-01-31T12:00:00Z"
 	scheduleRule = `write "standard" or a list of waits such as ["5s", "5m", "1h"]`
 )
 
 // rule says what a field must be, as an instruction.
 func rule(field string) string {
+	if strings.HasPrefix(field, retiringPath+".") {
+		return instantRule
+	}
 	switch field {
 	case "tenant", "name", "tls.identity":
 		return nameRule
@@ -46,11 +50,22 @@ func rule(field string) string {
 		return scheduleRule
 	case "retry.schedule[]":
 		return waitRule
+	case "activation.kind":
+		return "write cloudevents or adobe-sign"
+	case "activation.origin":
+		return "write the DNS name by which the receiver knows you, such as webhooks.acme.example"
+	case "activation.rate":
+		return "use a whole number of requests per minute, from 1 to 1000000"
+	case "activation.client_id":
+		return "write the client id that the receiver expects, 1 to 256 visible ASCII characters"
 	case "limits.concurrency":
 		return "use a whole number from 1 to 256"
 	case "limits.timeout":
 		return "write a duration with its unit, from 1s to 60s"
 	default:
+		if strings.HasPrefix(field, pinPath) {
+			return pinRule
+		}
 		return ""
 	}
 }
@@ -58,7 +73,7 @@ func rule(field string) string {
 // ownPattern names the fields whose patterns guide editors only: the next pass
 // finds the same and says precisely what is wrong.
 func ownPattern(field string) bool {
-	return field == "url" || field == "tls.trust.roots" || field == "tls.trust.roots[]"
+	return field == "url" || field == "tls.trust.roots" || field == "tls.trust.roots[]" || strings.HasPrefix(field, pinPath)
 }
 
 // wrongType says what stands there and what should.
@@ -119,10 +134,14 @@ func notAChoice(field string, value any) string {
 		return quote(text) + " is not a signature scheme; Meta's platforms verify github's"
 	case field == "signature.schemes[]":
 		return quote(text) + " is not a signature scheme; choose from " + schemeNames
+	case field == algorithmsPath+"[]":
+		return quote(text) + " is not an algorithm; choose from " + algorithmNames
 	case field == "signature.template.algorithm":
 		return quote(text) + " is not a choice; choose hmac-sha256 or hmac-sha512"
 	case field == "signature.template.encoding":
 		return quote(text) + " is not a choice; choose hex or base64"
+	case field == "activation.kind":
+		return quote(text) + " is not a choice; choose cloudevents or adobe-sign"
 	case field == "tls.mutual":
 		return quote(text) + " is not a choice; choose required or requested"
 	case field == "tls.min_version":
@@ -145,6 +164,8 @@ func fewItems(field string, got int) string {
 		return "is an empty list: remove it to receive every event of the tenant, or name at least one type"
 	case "signature.schemes":
 		return "is an empty list: name at least one scheme, or remove it for v1 and v1a"
+	case algorithmsPath:
+		return "is an empty list: name every algorithm that may sign, or remove it for all that are not weak"
 	case "tls.trust.pins":
 		return fmt.Sprintf("has %d of at least 2 pins: the second is the backup for the day when the first key is lost", got)
 	default:

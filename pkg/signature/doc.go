@@ -45,6 +45,9 @@
 //	  │        │ └─────────┘ │     (back to active: a rotation that was undone)
 //	  └────────┴──▶ revoked ◀┘     (for good)
 //
+// A [Policy] says which algorithms may sign. Without one all may but the weak, which
+// have to be named; whoever signs asks it first, and signs nothing that it refuses.
+//
 // A secret is read with its scheme and never guessed: the same text "whsec_…" is
 // one key at Stripe and another one in Standard Webhooks; see [ParseSecret] and
 // [Lookalike].
@@ -55,10 +58,18 @@
 // to the store from putting an older sealed ring of the same endpoint back; the
 // store's access rules have to.
 //
+// A private key may stay where nobody reads it out, in a PKCS#11 token. The ring
+// then holds its place and its public half ([KeyInCustody]), and [Ring.Bind] says
+// whom to ask. What comes back is verified before it is used:
+//
+//	Key "token:pkcs11:…" ── bytes to sign ──▶ Custody ──▶ token
+//	      public half ◀──── signature ────────────┘
+//	      verifies it? ── no ──▶ [ErrCustody]: nothing is signed, the delivery waits
+//
 // Receivers use [Verify] with one [Verifier] for each key they accept.
 //
 // What this package must never do: sign with nothing (a scheme without an active
-// key is an error), show a scheme the key of another scheme, let a request choose
+// key is an error), sign by another key for one whose token is away, show a scheme the key of another scheme, let a request choose
 // the algorithm, or print a secret. The only ways to see a secret are
 // [Key.Reveal] and [MasterKey.Reveal], named so that a search finds every caller.
 // It knows nothing of brokers, tenants or events, and imports only package seal and

@@ -77,7 +77,32 @@ func ParseSecret(scheme, secret string) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("%w for scheme %s: %w", ErrInvalidKey, scheme, err)
 	}
+	return newRandomKey(scheme, m)
+}
+
+func newRandomKey(scheme string, m *material) (Key, error) {
 	return newKey(scheme, time.Time{}, m, rand.Reader)
+}
+
+// SecretForm is what the secret of a scheme looks like, to be shown in place of one.
+// It is "" for an unknown scheme.
+func SecretForm(scheme string) string {
+	switch scheme {
+	case V1:
+		return prefixSecret + "BASE64"
+	case Stripe:
+		return prefixSecret + "TEXT"
+	case V1a:
+		return prefixPrivate + "BASE64"
+	case HTTPEd25519, HTTPECDSA:
+		return "PKCS #8"
+	case HTTPHMAC:
+		return "BASE64"
+	}
+	if _, err := lookup(scheme); err != nil {
+		return ""
+	}
+	return "TEXT"
 }
 
 func newKey(scheme string, now time.Time, m *material, random io.Reader) (Key, error) {
@@ -114,8 +139,8 @@ func (k Key) usable(scheme string) error {
 	return nil
 }
 
-// Reveal returns the secret in the form that [ParseSecret] reads. It is the only
-// way to see it. Use it to show a secret once to its owner, and nowhere else.
+// Reveal returns the secret in the form that [ParseSecret] reads, or "" for a key in
+// custody, which has none here. It is the only way to see it. Use it to show a secret once to its owner, and nowhere else.
 func (k Key) Reveal() string {
 	if k.material == nil {
 		return ""
@@ -142,7 +167,11 @@ func (k Key) Verifier() (Verifier, error) {
 
 // String describes the key without its secret.
 func (k Key) String() string {
-	return fmt.Sprintf("key %s (scheme %s, %s, secret %s)", k.ID, k.Scheme, k.State, redacted)
+	held := "secret " + redacted
+	if k.Custody() != "" {
+		held = "in custody"
+	}
+	return fmt.Sprintf("key %s (scheme %s, %s, %s)", k.ID, k.Scheme, k.State, held)
 }
 
 // GoString is [Key.String]: %#v shows no secret either.

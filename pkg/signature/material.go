@@ -24,7 +24,8 @@ const (
 // material is what a key can do. It is made of functions because the bytes that
 // they close over cannot be reached by reflection: no formatter, no deep-print
 // library and no failed assertion can show them, even where fmt ignores our
-// methods (a Key in an unexported field). A key in a token fits in as well.
+// methods (a Key in an unexported field). A key that stays in a token is one with
+// another sign; see custodyMaterial.
 type material struct {
 	// sign appends the raw signature over prefix+body to dst.
 	sign func(dst, prefix, body []byte) ([]byte, error)
@@ -34,6 +35,8 @@ type material struct {
 	reveal func() string
 	// public is empty for a shared secret.
 	public publicKey
+	// place is where a private key is that stays in custody, "" for one that is here.
+	place string
 	// wide is the same shared secret with HMAC-SHA512, where a template wants it.
 	wide *material
 }
@@ -103,9 +106,11 @@ func newStandardPair(seed []byte) *material {
 // newEd25519 leaves reveal and public to the scheme, because each writes keys in
 // its own form.
 func newEd25519(private ed25519.PrivateKey) *material {
+	var whole contents
 	return &material{
 		sign: func(dst, prefix, body []byte) ([]byte, error) {
-			return append(dst, ed25519.Sign(private, join(prefix, body))...), nil
+			whole.with(prefix, body, func(content []byte) { dst = append(dst, ed25519.Sign(private, content)...) })
+			return dst, nil
 		},
 		match: matchEd25519(ed25519PublicOf(private)),
 	}

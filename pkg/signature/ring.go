@@ -1,7 +1,6 @@
 package signature
 
 import (
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +20,8 @@ type Ring struct {
 	keys []Key
 	// signing holds, by scheme, the keys that sign, active ones first.
 	signing map[string][]Key
+	// custody tells that one of them stays in custody; see Bind.
+	custody bool
 }
 
 // NewRing makes a ring of the keys, in their order. The error lists everything
@@ -43,6 +44,7 @@ func NewRing(keys ...Key) (Ring, error) {
 		return Ring{}, err
 	}
 	r := Ring{keys: slices.Clone(keys), signing: map[string][]Key{}}
+	r.custody = slices.ContainsFunc(r.keys, func(k Key) bool { return k.Custody() != "" })
 	for _, state := range []State{Active, Retiring} {
 		for _, k := range r.keys {
 			if k.State == state {
@@ -77,8 +79,8 @@ func (r Ring) Put(k Key) (Ring, error) {
 	if !old.State.CanBecome(k.State) {
 		return Ring{}, fmt.Errorf("%w: key %q is %s and cannot become %s", ErrInvalidKey, k.ID, old.State, k.State)
 	}
-	if old.Scheme != k.Scheme || subtle.ConstantTimeCompare([]byte(old.Reveal()), []byte(k.Reveal())) != 1 {
-		return Ring{}, fmt.Errorf("%w: key %q has another scheme or secret than before; a new secret needs a new id", ErrInvalidKey, k.ID)
+	if old.Scheme != k.Scheme || old.Custody() != k.Custody() || !sameSecret(old, k) {
+		return Ring{}, fmt.Errorf("%w: key %q has another scheme, place or secret than before; a new secret needs a new id", ErrInvalidKey, k.ID)
 	}
 	keys := r.Keys()
 	keys[i] = k

@@ -32,7 +32,8 @@ var (
 	ErrNotDecided = errors.New("more than one key could be meant")
 	// ErrTooManyKeys means that more than [MaxSigning] keys of a scheme would sign.
 	ErrTooManyKeys = errors.New("too many keys sign")
-	// ErrKnownSecret means that the ring holds the same secret already.
+	// ErrKnownSecret means that the ring holds the same secret, or the same key pair,
+	// already.
 	ErrKnownSecret = errors.New("secret is known already")
 )
 
@@ -59,6 +60,9 @@ func (r Ring) Add(k Key, now time.Time) (Ring, error) {
 	for _, held := range r.keys {
 		if held.Scheme == k.Scheme && sameSecret(held, k) {
 			return Ring{}, fmt.Errorf("%w: it is that of key %s, which is %s; a new key needs a new secret", ErrKnownSecret, held.ID, held.State)
+		}
+		if place := k.Custody(); place != "" && place == held.Custody() {
+			return Ring{}, fmt.Errorf("%w: key %s of scheme %s is at the same place; a key has one scheme, and another key another place", ErrKnownSecret, held.ID, held.Scheme)
 		}
 	}
 	if k.State != Active {
@@ -101,6 +105,9 @@ func (r Ring) Rotate(scheme, retire string, made Key, now time.Time, overlap tim
 	}
 	if fresh.Scheme != scheme {
 		return Ring{}, Key{}, fmt.Errorf("%w: key %q belongs to scheme %q, not %q", ErrInvalidKey, fresh.ID, fresh.Scheme, scheme)
+	}
+	if old.Custody() != "" && fresh.Custody() == "" && len(waiting) == 0 {
+		return Ring{}, Key{}, fmt.Errorf("%w: key %s stays in a token, and a new one would lie sealed in the store; add the one that follows it first, in the token or not", ErrNotDecided, old.ID)
 	}
 	end := now.Add(overlap)
 	if !old.NotAfter.IsZero() && old.NotAfter.Before(end) {
@@ -217,7 +224,12 @@ func newSigningRing(keys []Key, scheme string, now time.Time) (Ring, error) {
 	return NewRing(keys...)
 }
 
+// sameSecret compares the public halves where there are any: a key in custody has
+// nothing else to compare.
 func sameSecret(a, b Key) bool {
+	if a.Public() != "" || b.Public() != "" {
+		return a.Public() == b.Public()
+	}
 	return subtle.ConstantTimeCompare([]byte(a.Reveal()), []byte(b.Reveal())) == 1
 }
 

@@ -51,10 +51,16 @@ func (s Signer) Sign(r Request, schemes []string, ring Ring) ([]Field, []Used, e
 			failed = append(failed, err)
 			continue
 		}
-		if fields == nil {
-			fields = added // one scheme is the common case, and needs no copy
-		} else {
+		switch {
+		case len(turns) == 1:
+			fields = added // needs no copy
+		case fields == nil:
+			fields = append(make([]Field, 0, len(turns)*(len(added)+1)), added...)
+		default:
 			fields = append(fields, added...)
+		}
+		if used == nil {
+			used = make([]Used, 0, len(turns)-1+len(turns[i].keys)) // most schemes have one key
 		}
 		used = appendUsed(used, turns[i].keys)
 	}
@@ -143,7 +149,8 @@ func appendUsed(used []Used, keys []Key) []Used {
 // already is left out, another one is joined by the separator on which both
 // schemes agree.
 func merge(fields []Field) ([]Field, error) {
-	merged := make([]Field, 0, len(fields))
+	var room [16]Field // more than most requests get
+	merged := room[:0]
 	for i, f := range fields {
 		sameName := func(other Field) bool { return strings.EqualFold(other.Name, f.Name) }
 		at := slices.IndexFunc(merged, sameName)
@@ -159,5 +166,5 @@ func merge(fields []Field) ([]Field, error) {
 		}
 		merged[at].Value += f.Separator + f.Value
 	}
-	return merged, nil
+	return fields[:copy(fields, merged)], nil
 }
