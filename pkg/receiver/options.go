@@ -69,6 +69,21 @@ type Options struct {
 	// sender's whole retry schedule. Zero means [DefaultRemember]; twice the
 	// Tolerance is the least.
 	Remember time.Duration
+	// Origins are the senders that may deliver, for those that ask by OPTIONS before
+	// they do (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 4): DNS names,
+	// compared whole and without regard to case, or "*" for every origin. Without
+	// any, such a sender is told of no permission and keeps its messages. It makes
+	// nobody else known: the certificate has to be that of one of the Clients in any
+	// case.
+	Origins []string
+	// Rate is how many requests per minute those senders are allowed; they are held
+	// to it by themselves. Zero is no limit.
+	Rate int
+	// AdobeClientIDs are the client ids that a sender like Adobe Acrobat Sign may
+	// name in X-AdobeSign-ClientId. Every answer repeats it, that to its
+	// verification of intent (GET) included; a request without one of them is
+	// refused. Without any, the field means nothing here.
+	AdobeClientIDs []string
 	// HandlerTimeout ends the context of a handler that takes longer. As long, and
 	// 10 s more, a process that died keeps others from processing the same
 	// delivery. Zero means [DefaultHandlerTimeout].
@@ -93,6 +108,7 @@ func (o Options) guard() (guard, error) {
 	schemes, err := checkKeys(o.Keys, o.Template)
 	note(err)
 	note(o.checkNumbers())
+	note(o.checkConsent())
 	var proxy *terminator
 	if o.Terminator != nil {
 		proxy, err = o.Terminator.check()
@@ -160,5 +176,6 @@ func (o Options) withDefaults() Options {
 		o.Store = newMemory(DefaultMemory, o.Now)
 	}
 	o.Keys = slices.Clone(o.Keys)
+	o.Origins, o.AdobeClientIDs = slices.Clone(o.Origins), slices.Clone(o.AdobeClientIDs)
 	return o
 }

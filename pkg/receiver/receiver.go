@@ -71,11 +71,19 @@ func (g guard) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	span.SetAttributes(attribute.String("handfast.client.san", client))
 	switch r.Method {
 	case http.MethodOptions:
-		welcome(w, span, r)
+		g.welcome(w, span, r)
 	case http.MethodPost:
+		if !g.echo(w, r) {
+			refuse(w, span, http.StatusForbidden, errClientID)
+			return
+		}
 		g.receive(w, r.WithContext(ctx), client, next)
 	default:
-		w.Header().Set("Allow", "POST, OPTIONS")
+		if r.Method == http.MethodGet && len(g.AdobeClientIDs) > 0 {
+			g.intend(w, span, r)
+			return
+		}
+		w.Header().Set("Allow", g.methods())
 		refuse(w, span, http.StatusMethodNotAllowed, errors.New("a webhook is delivered by POST"))
 	}
 }

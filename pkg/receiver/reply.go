@@ -9,20 +9,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// welcome answers a sender that knocks before it delivers (CloudEvents web hook specification, section 4.2). Its client
-// certificate has been accepted, and that is what it wants to know; nothing is promised about messages.
-func welcome(w http.ResponseWriter, span trace.Span, r *http.Request) {
-	span.SetAttributes(attribute.Int("http.response.status_code", http.StatusNoContent))
-	h := w.Header()
-	h.Set("Allow", http.MethodPost)
-	h.Set("Cache-Control", "no-store")
-	if origin := r.Header.Get("WebHook-Request-Origin"); origin != "" {
-		h.Set("WebHook-Allowed-Origin", origin)
-		h.Set("WebHook-Allowed-Rate", "*")
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
 // refuse answers with the reason in words. The errors of this package and of
 // signature repeat nothing of the request, so they can be told to the caller.
 func refuse(w http.ResponseWriter, span trace.Span, status int, err error) {

@@ -40,11 +40,18 @@ func (d *Dispatcher) accept(msg jetstream.Msg) {
 		h.again = meta.NumDelivered
 	}
 	d.holding.add(h)
-	limit := defaultConcurrency
+	on := terms{limit: defaultConcurrency}
 	if to, ok := d.endpoints.Get(signed.Delivery.Endpoint); ok {
-		limit = to.Limits.Concurrency
+		on.limit = to.Limits.Concurrency
+		if rate := to.Rate(); rate > 0 {
+			on.every = interval(rate)
+		}
+		if on.every > 0 && signed.Delivery.Resigned == 0 && d.paces.queued(to.Key(), time.Now()) {
+			d.crew.Do(func() { d.overflow(h) }) // behind those that came before
+			return
+		}
 	}
-	if !d.lanes.offer(h, limit, time.Now(), func(at *lane) { d.crew.Do(func() { d.work(h.signed.Delivery.Endpoint, at) }) }) {
+	if !d.lanes.offer(h, on, time.Now(), func(at *lane) { d.crew.Do(func() { d.work(h.signed.Delivery.Endpoint, at) }) }) {
 		d.crew.Do(func() { d.overflow(h) })
 	}
 }
@@ -102,6 +109,9 @@ func (d *Dispatcher) attempt(ctx context.Context, h *held) {
 		d.swallow(ctx, h, "scheduled before")
 		return
 	}
+	if !d.await(ctx, h) {
+		return
+	}
 	ctx = propagator.Extract(ctx, propagation.MapCarrier{"traceparent": h.signed.Trace, "tracestate": h.signed.TraceState})
 	ctx, span := d.span(ctx, h)
 	r := &result{held: h, began: time.Now()}
@@ -112,11 +122,12 @@ func (d *Dispatcher) attempt(ctx context.Context, h *held) {
 	r.took = time.Since(r.began)
 	if r.known {
 		d.fallBack(ctx, r)
+		d.reconsider(ctx, r)
 	}
 	d.judge(ctx, span, r)
 	if r.known && r.verdict.Outcome == delivery.Gone {
 		// Known here before it is stored: what is queued behind this one must not be sent any more.
-		d.endpoints.SetStatus(del.Endpoint, endpoint.Status{Disabled: r.goneSince()})
+		d.endpoints.UpdateStatus(del.Endpoint, func(s *endpoint.Status) { s.Disabled = r.goneSince() })
 	}
 	if r.known {
 		d.learn(ctx, r)
@@ -198,6 +209,8 @@ func (d *Dispatcher) endpoint(ctx context.Context, key endpoint.Key, r *result) 
 		r.verdict = ours(delivery.LaneFull, "endpoint "+key.String()+" is paused", "")
 		if held := to.Status.Held; held != nil {
 			r.verdict.Detail = "endpoint " + key.String() + " is held: " + held.Detail
+		} else if !to.Activated() {
+			r.verdict.Detail = "the receiver of endpoint " + key.String() + " has not agreed yet"
 		}
 		return to, false
 	}
@@ -233,9 +246,10 @@ func (d *Dispatcher) send(ctx context.Context, r *result) {
 	ctx, cancel := context.WithTimeout(ctx, to.Limits.Timeout)
 	defer cancel()
 	response, err := d.pool.Do(ctx, target, &mtls.Request{
-		Method: http.MethodPost, Path: path(to, signed.Query), Host: to.URL.Host, Header: signed.Header, Body: signed.Body,
+		Method: http.MethodPost, Path: path(to, signed.Query), Host: to.URL.Host, Header: marked(signed.Header, to.Activation), Body: signed.Body,
 	})
 	r.fill(target, response, err)
+	acknowledge(to, response, &r.verdict)
 }
 
 // path is the request target: that of the endpoint's URL, and what a scheme has added to its query and signed.

@@ -30,7 +30,8 @@ type Config struct {
 	LeaseTTL time.Duration
 	// SweepInterval is how often stuck schedules are looked for. Default 1 min.
 	SweepInterval time.Duration
-	// FetchWait lets a pull stay with the broker for longer than 30 s, which only virtual time has a use for.
+	// FetchWait lets a pull stay with the broker for longer than 30 s, and buckets go unasked for as long, which only
+	// virtual time has a use for.
 	FetchWait time.Duration
 	// TendInterval is how often certificates are looked at for renewal and alerts. Default 1 min.
 	TendInterval time.Duration

@@ -54,6 +54,10 @@ type Dispatcher struct {
 	crew       stream.Crew
 	trusts     trusts
 	strikes    strikes
+	reviews    reviews
+	paces      paces
+	// quit is closed when nothing new may begin.
+	quit       chan struct{}
 	healing    chan struct{}
 	lanesGauge metric.Registration
 	// life outlives Run's context by the drain; attempts and settlements run under it.
@@ -65,6 +69,8 @@ type meters struct {
 	duration metric.Float64Histogram
 	latency  metric.Float64Histogram
 	repeats  metric.Int64Counter
+	// activations counts how often a receiver was asked for its consent.
+	activations metric.Int64Counter
 	// outcomes holds the ready-made label of every outcome.
 	outcomes map[delivery.Outcome]metric.MeasurementOption
 }
@@ -79,7 +85,7 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Dispatcher, er
 	d := &Dispatcher{
 		config: config, logger: deps.Logger, tracer: deps.TracerProvider.Tracer(scope),
 		slots: stream.NewSlots(config.Slots), ledger: newLedger(ledgerSize), life: ctx,
-		healing: make(chan struct{}, 1),
+		healing: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
 	d.lanes.most, d.lanes.bytes, d.holding.every = config.Slots, config.Bytes, stream.AckWait/3
 	var err error
@@ -123,17 +129,19 @@ func (d *Dispatcher) bind(ctx context.Context) (err error) {
 	if d.catalogue, err = d.topology.OpenCatalogue(ctx, d.js, d.logger); err != nil {
 		return err //nolint:wrapcheck // says what and where already
 	}
+	d.catalogue.Poll = d.config.FetchWait
 	d.members, err = stream.Join(ctx, d.js, d.config.ID, d.config.LeaseTTL, d.logger)
 	return err //nolint:wrapcheck // says what and where already
 }
 
 func (d *Dispatcher) instrument(meter metric.Meter) error {
-	var errs [5]error
+	var errs [6]error
 	d.meters.outcomes = outcomeLabels()
 	d.meters.attempts, errs[0] = meter.Int64Counter("handfast.attempts", metric.WithDescription("Attempts that ended, by outcome"))
 	d.meters.duration, errs[1] = meter.Float64Histogram("handfast.attempt.duration", metric.WithUnit("s"), metric.WithDescription("Time from sending to the answer"))
 	d.meters.latency, errs[2] = meter.Float64Histogram("handfast.delivery.latency", metric.WithUnit("s"), metric.WithDescription("Time from storing the event to its delivery"))
 	d.meters.repeats, errs[3] = meter.Int64Counter("handfast.repeats", metric.WithDescription("Messages that the broker handed out again and that were not sent again"))
+	d.meters.activations, errs[5] = meter.Int64Counter("handfast.activations", metric.WithDescription("Receivers asked for their consent to deliveries, by kind and outcome"))
 	gauge, err := meter.Int64ObservableGauge("handfast.lanes", metric.WithDescription("Endpoints with deliveries in this dispatcher"))
 	if err != nil {
 		return errors.Join(append(errs[:], err)...)
@@ -175,6 +183,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.tend(ctx, &loops)
 	loops.Go(func() { d.sweep(ctx) })
 	loops.Go(func() { d.heal(ctx) })
+	loops.Go(func() { d.takeTurns(ctx) })
 	for p := range d.partitions {
 		loops.Go(func() { d.pull(ctx, p) })
 	}
@@ -183,6 +192,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	<-ctx.Done()
 	d.ready.Store(false)
 	d.stopping.Store(true)
+	close(d.quit)
 	// Attempts under way may finish; what has not begun goes back at once.
 	cut := time.AfterFunc(d.config.DrainTimeout, end)
 	defer cut.Stop()

@@ -9,9 +9,7 @@ import (
 
 	"github.com/handfast/handfast/pkg/delivery"
 	"github.com/handfast/handfast/pkg/endpoint"
-	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/rotation"
-	"github.com/handfast/handfast/pkg/stream"
 )
 
 // A certificate that one side does not accept concerns every delivery to the endpoint, so that not each of them has to
@@ -167,7 +165,12 @@ func (d *Dispatcher) watchHold(r *result) {
 			Since: r.began.UTC(), Outcome: r.verdict.Outcome.String(), Detail: r.verdict.Detail, Advice: r.verdict.Advice,
 			Next: time.Now().Add(d.strikes.patience(key, time.Now())).UTC(),
 		}
-		d.endpoints.SetStatus(key, endpoint.Status{Held: r.hold})
+		stands := d.endpoints.UpdateStatus(key, func(s *endpoint.Status) {
+			if s.Held == nil { // another attempt may have shown it at this moment
+				s.Held = r.hold
+			}
+		})
+		r.hold = stands.Held
 		d.wakeHealing()
 	}
 }
@@ -180,7 +183,11 @@ func (d *Dispatcher) settleHold(ctx context.Context, r *result) error {
 		if r.hold.Probes > 0 {
 			return nil // held before, and probed since
 		}
-		return d.catalogue.Hold(ctx, key, *r.hold) //nolint:wrapcheck // says what and where already
+		stands, err := d.catalogue.Hold(ctx, key, *r.hold)
+		if err != nil {
+			return err //nolint:wrapcheck // says what and where already
+		}
+		d.endpoints.UpdateStatus(key, func(s *endpoint.Status) { s.Held = stands.Held })
 	case r.freed:
 		d.letGo(ctx, key, "a delivery got through")
 	}
@@ -190,15 +197,19 @@ func (d *Dispatcher) settleHold(ctx context.Context, r *result) error {
 // letGo lets an endpoint's deliveries go again.
 func (d *Dispatcher) letGo(ctx context.Context, key endpoint.Key, why string) {
 	now, ok := d.endpoints.Get(key)
-	if !ok || now.Status.Held == nil {
-		return // deleted, disabled or released meanwhile: not ours to change
+	if !ok || now.Status.Held == nil || !now.Activated() {
+		return // deleted, disabled or released meanwhile, or it is not a certificate that keeps it: not ours to change
 	}
-	d.endpoints.SetStatus(key, endpoint.Status{}) // first: what the signers let go must find it released here
+	d.endpoints.UpdateStatus(key, func(s *endpoint.Status) { s.Held = nil }) // first: what the signers let go must find it released here
 	if err := d.catalogue.Release(ctx, key); err != nil {
 		// Held here as it is in the store, or nobody would try again.
 		soon := *now.Status.Held
 		soon.Next = time.Now().Add(firstProbe).UTC()
-		d.endpoints.SetStatus(key, endpoint.Status{Held: &soon})
+		d.endpoints.UpdateStatus(key, func(s *endpoint.Status) {
+			if s.Held == nil {
+				s.Held = &soon
+			}
+		})
 		d.wakeHealing()
 		d.logger.WarnContext(ctx, "endpoint could not be released; trying again", slog.String("endpoint", key.String()), slog.Any("error", err))
 		return
@@ -206,179 +217,4 @@ func (d *Dispatcher) letGo(ctx context.Context, key endpoint.Key, why string) {
 	d.strikes.clear(key)
 	d.strikes.released(key, time.Now())
 	d.logger.InfoContext(ctx, "endpoint is no longer held; its deliveries go out, the oldest first", slog.String("endpoint", key.String()), slog.String("why", why))
-}
-
-// healing is what the last probe of an endpoint was made with: anything new is a reason to try at once.
-type healing struct {
-	mu   sync.Mutex
-	with map[endpoint.Key]probed
-}
-
-type probed struct {
-	revision uint64
-	identity string
-	busy     bool
-}
-
-// heal tries the handshake with held endpoints now and then, those of the partitions that this dispatcher is first for.
-func (d *Dispatcher) heal(ctx context.Context) {
-	look := time.NewTimer(0)
-	defer look.Stop()
-	var probes sync.WaitGroup
-	defer probes.Wait()
-	room := make(chan struct{}, healers)
-	h := &healing{with: make(map[endpoint.Key]probed)}
-	for {
-		moved := d.members.Changed()
-		select {
-		case <-look.C:
-		case <-d.healing:
-		case <-moved:
-		case <-ctx.Done():
-			return
-		}
-		held := d.endpoints.Held()
-		h.forget(held)
-		if len(held) == 0 {
-			look.Stop() // until somebody says otherwise
-			continue
-		}
-		wait := healInterval
-		for _, to := range held {
-			if to.Paused || to.Disabled() || d.members.Rank(stream.Partition(to.Key(), d.topology.Partitions)) != 0 {
-				continue
-			}
-			select {
-			case room <- struct{}{}:
-			default: // all hands are full; asked first, because due takes note of the reason
-				wait = min(wait, time.Second)
-				continue
-			}
-			due, later := h.due(to, d.identityOf(to), time.Now())
-			if !due {
-				<-room
-				wait = min(wait, later)
-				continue
-			}
-			probes.Go(func() {
-				defer func() { <-room }()
-				defer d.wakeHealing()
-				defer h.done(to.Key())
-				d.tryHeld(ctx, to)
-			})
-		}
-		look.Reset(wait)
-	}
-}
-
-// wakeHealing has the held endpoints looked at now.
-func (d *Dispatcher) wakeHealing() {
-	select {
-	case d.healing <- struct{}{}:
-	default:
-	}
-}
-
-// due takes the endpoint when it is time for a probe, or says when to look again.
-func (h *healing) due(to endpoint.Registered, identity string, now time.Time) (due bool, later time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	last, known := h.with[to.Key()]
-	changed := known && (last.revision != to.Revision || last.identity != identity)
-	if last.busy {
-		return false, healInterval
-	}
-	// A time further away than any wait was set by a clock that is wrong.
-	if until := to.Status.Held.Next.Sub(now); until > 0 && until <= lastProbe && !changed {
-		if !known {
-			h.with[to.Key()] = probed{revision: to.Revision, identity: identity}
-		}
-		return false, to.Status.Held.Next.Sub(now)
-	}
-	h.with[to.Key()] = probed{revision: to.Revision, identity: identity, busy: true}
-	return true, 0
-}
-
-func (h *healing) done(key endpoint.Key) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if last, ok := h.with[key]; ok {
-		last.busy = false
-		h.with[key] = last
-	}
-}
-
-// forget drops what is no longer held, so that nothing grows.
-func (h *healing) forget(held []endpoint.Registered) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.with) == 0 {
-		return
-	}
-	kept := make(map[endpoint.Key]probed, len(held))
-	for _, to := range held {
-		if last, ok := h.with[to.Key()]; ok {
-			kept[to.Key()] = last
-		}
-	}
-	h.with = kept
-}
-
-// identityOf names the identity that an endpoint would be shown now; empty when there is none.
-func (d *Dispatcher) identityOf(to endpoint.Registered) string {
-	target, failure := d.target(to)
-	if failure != nil {
-		return ""
-	}
-	identity, err := target.Identity.Identity()
-	if err != nil {
-		return ""
-	}
-	return identity.Generation()
-}
-
-// tryHeld makes one handshake with a held endpoint, and an exchange that carries no message.
-func (d *Dispatcher) tryHeld(ctx context.Context, to endpoint.Registered) {
-	verdict, response := d.knock(ctx, to, d.target)
-	if ctx.Err() != nil {
-		return
-	}
-	if response != nil && !verdict.Outcome.Hold() {
-		d.letGo(ctx, to.Key(), "a handshake was accepted")
-		return
-	}
-	now, ok := d.endpoints.Get(to.Key())
-	if !ok || now.Status.Held == nil {
-		return
-	}
-	held := *now.Status.Held
-	held.Probes++
-	held.Outcome, held.Detail, held.Advice = verdict.Outcome.String(), verdict.Detail, verdict.Advice
-	held.Next = time.Now().Add(min(lastProbe, firstProbe<<min(held.Probes, 16))).UTC()
-	d.endpoints.SetStatus(to.Key(), endpoint.Status{Held: &held})
-	if err := d.catalogue.Hold(ctx, to.Key(), held); err != nil && ctx.Err() == nil {
-		d.logger.WarnContext(ctx, "the result of a probe could not be stored", slog.String("endpoint", to.Key().String()), slog.Any("error", err))
-	}
-	d.logger.DebugContext(ctx, "endpoint is still held", slog.String("endpoint", to.Key().String()), slog.String("outcome", held.Outcome), slog.String("detail", held.Detail))
-}
-
-// knock makes a real handshake and an OPTIONS exchange, in the shape of the CloudEvents web hook specification (section
-// 4.1). It carries no byte of a message. Any HTTP answer that is no refusal says that the receiver has accepted our
-// certificate.
-func (d *Dispatcher) knock(ctx context.Context, to endpoint.Registered, aim func(endpoint.Registered) (mtls.Target, *delivery.Verdict)) (delivery.Verdict, *mtls.Response) {
-	target, failure := aim(to)
-	if failure != nil {
-		return *failure, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, to.Limits.Timeout)
-	defer cancel()
-	response, err := d.pool.Do(ctx, target, &mtls.Request{
-		Method: http.MethodOptions, Path: to.URL.RequestURI(), Host: to.URL.Host, Header: http.Header{"WebHook-Request-Origin": {"handfast"}},
-	})
-	r := &result{}
-	r.fill(target, response, err)
-	if err != nil {
-		return r.verdict, nil
-	}
-	return r.verdict, response
 }

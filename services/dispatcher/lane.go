@@ -38,16 +38,22 @@ type lanes struct {
 	waiting int64 // bytes of bodies in the queues
 }
 
+// terms are what the endpoint sets.
+type terms struct {
+	limit int           // simultaneous requests
+	every time.Duration // between two requests, 0 for none
+}
+
 type lane struct {
 	queue   []*held
 	active  int
-	limit   int
+	terms   terms
 	latency time.Duration // moving average
 	last    time.Time     // when an attempt last ended, or the lane opened
 }
 
 // offer queues h, and starts a worker when the endpoint's concurrency allows. False means that the lane is full.
-func (l *lanes) offer(h *held, limit int, now time.Time, work func(*lane)) bool {
+func (l *lanes) offer(h *held, t terms, now time.Time, work func(*lane)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := h.signed.Delivery.Endpoint
@@ -59,14 +65,14 @@ func (l *lanes) offer(h *held, limit int, now time.Time, work func(*lane)) bool 
 		at = &lane{latency: firstLatency, last: now}
 		l.open[key] = at
 	}
-	at.limit = limit
+	at.terms = t
 	size := int64(len(h.signed.Body))
 	if len(at.queue)+at.active >= at.room(now, l.most) || (l.waiting > 0 && l.waiting+size > l.bytes) {
 		return false
 	}
 	l.waiting += size
 	at.queue = append(at.queue, h)
-	if at.active < at.limit {
+	if at.active < at.terms.limit {
 		at.active++
 		work(at)
 	}
@@ -76,11 +82,14 @@ func (l *lanes) offer(h *held, limit int, now time.Time, work func(*lane)) bool 
 // room is how many messages the lane may hold: what it can send within laneTime, and at least its concurrency.
 func (l *lane) room(now time.Time, most int) int {
 	latency := l.latency
-	if l.active >= l.limit {
+	if l.active >= l.terms.limit {
 		latency = max(latency, now.Sub(l.last)) // nothing has come back for so long
 	}
-	waiting := int(laneTime * time.Duration(l.limit) / max(latency, time.Microsecond))
-	return max(l.limit, min(most, l.limit+waiting))
+	if l.terms.every > 0 {
+		most = min(most, l.terms.limit+int(laneTime/l.terms.every)) // however fast it answers
+	}
+	waiting := int(laneTime * time.Duration(l.terms.limit) / max(latency, time.Microsecond))
+	return max(l.terms.limit, min(most, l.terms.limit+waiting))
 }
 
 // next takes the oldest message; nil means that the worker is done. took is the duration of the attempt before, 0 at the
@@ -92,7 +101,7 @@ func (l *lanes) next(key endpoint.Key, at *lane, took time.Duration, now time.Ti
 		at.latency += (took - at.latency) / 8
 		at.last = now
 	}
-	if len(at.queue) > 0 && at.active <= at.limit {
+	if len(at.queue) > 0 && at.active <= at.terms.limit {
 		h := at.queue[0]
 		at.queue[0] = nil
 		at.queue = at.queue[1:]

@@ -18,7 +18,7 @@ func message(name string) *held {
 
 // fill offers messages of one endpoint until its lane is full, and tells how many it took and its lane.
 func fill(l *lanes, name string, limit int, now time.Time) (taken int, opened *lane) {
-	for taken <= l.most && l.offer(message(name), limit, now, func(at *lane) { opened = at }) {
+	for taken <= l.most && l.offer(message(name), terms{limit: limit}, now, func(at *lane) { opened = at }) {
 		taken++
 	}
 	return taken, opened
@@ -56,7 +56,7 @@ func TestALaneGoesWhenItIsEmpty(t *testing.T) {
 	key := endpoint.Key{Tenant: "acme", Name: "a"}
 	l := lanes{most: 10, bytes: 1 << 30}
 	var at *lane
-	require.True(t, l.offer(message("a"), 2, now, func(opened *lane) { at = opened }))
+	require.True(t, l.offer(message("a"), terms{limit: 2}, now, func(opened *lane) { at = opened }))
 	require.NotNil(t, l.next(key, at, 0, now))
 	assert.Equal(t, 1, l.count())
 	assert.Nil(t, l.next(key, at, time.Millisecond, now))
@@ -68,7 +68,7 @@ func TestALaneWorksWithinItsConcurrency(t *testing.T) {
 	l := lanes{most: 100, bytes: 1 << 30}
 	workers := 0
 	for range 10 {
-		l.offer(message("a"), 3, now, func(*lane) { workers++ })
+		l.offer(message("a"), terms{limit: 3}, now, func(*lane) { workers++ })
 	}
 	assert.Equal(t, 3, workers)
 }
@@ -109,9 +109,9 @@ func TestLanesAreBoundedInBytes(t *testing.T) {
 		return h
 	}
 	var at *lane
-	require.True(t, l.offer(large("a"), 1, now, func(opened *lane) { at = opened }))
-	require.True(t, l.offer(large("b"), 1, now, func(*lane) {}))
-	assert.False(t, l.offer(large("c"), 1, now, func(*lane) {}), "three are more than 1000 bytes")
+	require.True(t, l.offer(large("a"), terms{limit: 1}, now, func(opened *lane) { at = opened }))
+	require.True(t, l.offer(large("b"), terms{limit: 1}, now, func(*lane) {}))
+	assert.False(t, l.offer(large("c"), terms{limit: 1}, now, func(*lane) {}), "three are more than 1000 bytes")
 	require.NotNil(t, l.next(endpoint.Key{Tenant: "acme", Name: "a"}, at, 0, now))
-	assert.True(t, l.offer(large("c"), 1, now, func(*lane) {}), "one has gone")
+	assert.True(t, l.offer(large("c"), terms{limit: 1}, now, func(*lane) {}), "one has gone")
 }

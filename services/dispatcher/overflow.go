@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"context"
 	"log/slog"
 	"strconv"
 	"time"
@@ -19,6 +20,7 @@ import (
 func (d *Dispatcher) overflow(h *held) {
 	defer d.release(h)
 	r := &result{held: h, began: time.Now(), verdict: ours(delivery.LaneFull, "the lane of this endpoint is full", "")}
+	r.verdict.RetryAfter = d.turnOf(h)
 	ctx := propagator.Extract(d.life, propagation.MapCarrier{"traceparent": h.signed.Trace, "tracestate": h.signed.TraceState})
 	ctx, span := d.span(ctx, h)
 	defer span.End()
@@ -28,6 +30,20 @@ func (d *Dispatcher) overflow(h *held) {
 	}
 	d.judge(ctx, span, r)
 	d.settle(ctx, r)
+}
+
+// later is overflow for a message that has been begun.
+func (d *Dispatcher) later(ctx context.Context, h *held, wait time.Duration) {
+	r := &result{held: h, began: time.Now(), verdict: ours(delivery.LaneFull, "its turn is later, by the rate that the receiver allows", "")}
+	r.verdict.RetryAfter = wait
+	d.crew.Do(func() {
+		defer d.release(h)
+		ctx := propagator.Extract(ctx, propagation.MapCarrier{"traceparent": h.signed.Trace, "tracestate": h.signed.TraceState})
+		ctx, span := d.span(ctx, h)
+		defer span.End()
+		d.judge(ctx, span, r)
+		d.settle(ctx, r)
+	})
 }
 
 // refuse keeps a message that no signer of ours wrote, and goes on.

@@ -196,7 +196,8 @@ func (p prober) Probe(ctx context.Context, key endpoint.Key, name string) rotati
 // endOf is the bridge between outcomes and what a rotation decides on.
 func endOf(o delivery.Outcome) rotation.End {
 	switch o {
-	case delivery.Delivered, delivery.Rejected, delivery.Gone, delivery.Throttled, delivery.Unavailable, delivery.Redirected:
+	case delivery.Delivered, delivery.Rejected, delivery.Gone, delivery.Throttled, delivery.Unavailable, delivery.Redirected,
+		delivery.NotAcknowledged, delivery.NotActivated:
 		return rotation.Answered
 	case delivery.ClientCertificateNotRequested:
 		return rotation.NotAsked

@@ -136,7 +136,7 @@ func (d *Dispatcher) next(ctx context.Context, r *result, step delivery.Step) (*
 		letter := delivery.DeadLetter{
 			Tenant: del.Endpoint.Tenant, Endpoint: del.Endpoint.Name, Delivery: del.ID, Attempt: del.Attempt, Event: del.Event,
 			Outcome: &outcome, Reasons: reasons(step, r.verdict), URL: origin(r.to), Header: r.signed.Header,
-			Body: delivery.NewBody(r.signed.Body), Stamp: r.signed.Stamp, First: del.First, At: time.Now().UTC(),
+			Body: delivery.NewBody(r.signed.Body), Stamp: r.signed.Stamp, Schema: del.Schema, First: del.First, At: time.Now().UTC(),
 		}
 		data, err := letter.Encode()
 		if err != nil {

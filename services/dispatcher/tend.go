@@ -33,6 +33,7 @@ func (d *Dispatcher) prepare(ctx context.Context, deps Dependencies) error {
 	if err != nil {
 		return err //nolint:wrapcheck // says what and where already
 	}
+	bucket.Poll = d.config.FetchWait
 	d.roster.endpoints, d.roster.partitions = &d.endpoints, d.topology.Partitions
 	d.presenting = presenting{
 		files: deps.Identities, book: identity.NewBook(deps.Vault, identity.BookOptions{Logger: d.logger, Changed: func(string) { d.wakeHealing() }}),

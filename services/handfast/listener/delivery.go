@@ -58,10 +58,7 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 		l.refuse(w, &d, began, statusCertificate, reason)
 		return
 	}
-	if r.Method == http.MethodOptions {
-		// A sender that knocks, as pkg/receiver answers it: its certificate is all that is judged.
-		w.Header().Set("Allow", http.MethodPost)
-		w.WriteHeader(http.StatusNoContent)
+	if l.consent(w, r, d.Client) {
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -92,6 +89,7 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.Status = l.status()
+	l.echo(w, r)
 	w.WriteHeader(d.Status)
 	l.show(d, began)
 }

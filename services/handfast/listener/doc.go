@@ -3,6 +3,7 @@
 //	connection ──▶ mutual TLS with the development authority ── none, or another's ──▶ refused, and told
 //	           ──▶ a name in the certificate that may call, compared whole ── none ──▶ refused, and told
 //	           ──▶ show the handshake in full
+//	OPTIONS, GET of a sender that asks before it delivers ──▶ consent, unless told to refuse
 //	request    ──▶ signature by the endpoint's keys   verified · unverified (why) · unchecked (no keys asked for)
 //	           ──▶ wait --delay ──▶ answer, the statuses in turn, the last one for ever ──▶ show
 //

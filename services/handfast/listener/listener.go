@@ -40,6 +40,12 @@ type Options struct {
 	Delay time.Duration
 	// Statuses are the answers in turn, the last one for ever. Default 200.
 	Statuses []int
+	// Refuse withholds the consent for which endpoints with an activation ask, and the echo of their client id.
+	Refuse bool
+	// Rate is how many requests per minute a sender is allowed that asks for it; 0 is no limit.
+	Rate int
+	// Asked gets, in words, each question for consent with its answer, one at a time; nil for silence.
+	Asked func(string)
 	// Show gets each delivery after its answer, one at a time.
 	Show func(Delivery)
 	// Shook gets each handshake, those that failed included, one at a time; nil for silence.
