@@ -27,34 +27,55 @@ const (
 	fullPause = 10 * time.Minute
 	// wakePatience is how often a wake-up comes back to a signer that does not know the endpoint's document yet.
 	wakePatience = 20
+	// lastPause is the longest time after which deliveries that cannot be signed are tried again.
+	lastPause = stream.AckWait / 2
 )
 
 // park puts a delivery into the backlog of its endpoint, which is paused or held. A backlog that is full sends it to RETRIES.
 // source names what is parked: the same event or record is parked once, and a delivery that comes back to be parked again
 // is not mistaken for it.
 func (s *Signer) park(ctx context.Context, d delivery.Delivery, inline *delivery.Inline, source string) error {
+	under, err := s.parking(ctx, d, inline, source)
+	for err == nil && under != nil {
+		under, err = under.landed(ctx)
+	}
+	return err
+}
+
+// parked is a delivery on its way into a backlog.
+type parked struct {
+	pending stream.Pending
+	signer  *Signer
+	record  delivery.Retry
+}
+
+// parking begins to park.
+func (s *Signer) parking(ctx context.Context, d delivery.Delivery, inline *delivery.Inline, source string) (leaving, error) {
 	step := delivery.Step{Attempt: d.Attempt, Resigned: d.Resigned}
 	record := delivery.NewRetry(d, step, delivery.LaneFull, "")
 	record.Inline = inline
 	data, err := json.Marshal(record)
 	if err != nil {
-		return fmt.Errorf("write backlog record: %w", err)
+		return nil, fmt.Errorf("write backlog record: %w", err)
 	}
 	msg := &nats.Msg{Subject: stream.BacklogSubject(d.Endpoint, s.topology.Partitions), Data: data, Header: nats.Header{}}
 	if trace := traceparent(ctx); trace != "" {
 		msg.Header["traceparent"] = []string{trace}
 	}
-	_, err = s.publisher.Send(msg, string(d.ID)+"."+source).Wait(ctx)
+	return parked{s.publisher.Send(msg, string(d.ID)+"."+source), s, record}, nil
+}
+
+func (p parked) landed(ctx context.Context) (leaving, error) {
+	_, err := p.pending.Wait(ctx)
 	if !stream.IsFull(err) {
-		return err //nolint:wrapcheck // says what and where already, or is nil
+		return nil, err //nolint:wrapcheck // says what and where already, or is nil
 	}
-	record.Resigned++
-	later, id, err := s.topology.ScheduleMessage(record, time.Now().Add(fullPause), traceparent(ctx))
+	p.record.Resigned++
+	later, id, err := p.signer.topology.ScheduleMessage(p.record, time.Now().Add(fullPause), traceparent(ctx))
 	if err != nil {
-		return err //nolint:wrapcheck // says what already
+		return nil, err //nolint:wrapcheck // says what already
 	}
-	_, err = s.publisher.Send(later, id).Wait(ctx)
-	return err //nolint:wrapcheck // says what and where already, or is nil
+	return sent{p.signer.publisher.Send(later, id)}, nil
 }
 
 // tending is the set of endpoints to look after soon.
@@ -109,10 +130,19 @@ func (s *Signer) tend(ctx context.Context) {
 func (s *Signer) tendOne(ctx context.Context, key endpoint.Key, cause uint64) {
 	to, ok := s.endpoints.Get(key)
 	if !ok {
+		s.missed.forget(key)
 		return
 	}
-	if _, err := s.keyring.Ring(ctx, key, to.Signature.Schemes); err != nil && ctx.Err() == nil {
+	schemes := to.Signature.Signing(time.Now())
+	err := allowed(to, schemes)
+	if err == nil {
+		_, err = s.keyring.Ring(ctx, key, schemes)
+	}
+	if err != nil && ctx.Err() == nil {
 		s.logger.ErrorContext(ctx, "endpoint has no usable signing keys; its deliveries wait", slog.String("endpoint", key.String()), slog.Any("error", err))
+	}
+	if !to.Disabled() {
+		s.missed.forget(key)
 	}
 	if to.Waiting() {
 		return
@@ -196,7 +226,11 @@ func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, deliv
 	}
 	if err != nil {
 		s.logger.WarnContext(ctx, "backlog could not be signed; trying again", slog.String("endpoint", key.String()), slog.Any("error", err))
-		s.giveBack(ctx, msg, pauseRetry)
+		pause := pauseRetry
+		if _, theirs := errors.AsType[*unreadyError](err); theirs {
+			pause = min(lastPause, pauseRetry<<min(delivered-1, 8)) // nobody else waits for them
+		}
+		s.giveBack(ctx, msg, pause)
 		return
 	}
 	s.done(ctx, msg)
@@ -247,7 +281,10 @@ func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
 		if err != nil {
 			return err
 		}
-		inline := &delivery.Inline{ContentType: content.content, Body: content.body, Type: content.kind, Source: content.source, ID: content.id}
+		inline, err := s.inline(record.Delivery, content)
+		if err != nil {
+			return err
+		}
 		if err := s.park(propagator.Extract(ctx, event.Carrier(raw.Header)), record.Due(), inline, "i"+strconv.FormatUint(raw.Sequence, 10)); err != nil {
 			return err
 		}

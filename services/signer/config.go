@@ -17,12 +17,15 @@ import (
 type Config struct {
 	// Concurrency is how many events and retries are worked on at a time. Default 256.
 	Concurrency int
-	// FetchWait lets a pull stay with the broker for longer than 30 s, which only virtual time has a use for.
+	// FetchWait lets a pull stay with the broker for longer than 30 s, and buckets go unasked for as long, which only
+	// virtual time has a use for.
 	FetchWait time.Duration
 	// TendInterval is how often endpoints that wait are looked for, in case a wake-up was lost. Default 1 min.
 	TendInterval time.Duration
 	// Vault opens the signing keys.
 	Vault signature.Vault
+	// Custody signs for keys that stay in tokens; without it they sign nothing.
+	Custody signature.Custody
 }
 
 func (c Config) fill() Config {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/handfast/handfast/pkg/delivery"
@@ -54,27 +55,76 @@ func (d *draining) end(key endpoint.Key) {
 	delete(d.busy, key)
 }
 
+// unreadyError says that a delivery cannot be signed at present, for a reason that may be its own: its payload, or what a
+// scheme makes of it. Trouble with the broker is none: it concerns everybody.
+type unreadyError struct{ cause error }
+
+func (e *unreadyError) Error() string { return e.cause.Error() }
+
+func (e *unreadyError) Unwrap() error { return e.cause }
+
+// unready marks an error as such, unless it says that the broker was not reached in time.
+func unready(err error) error {
+	for _, everybodys := range []error{
+		context.DeadlineExceeded, context.Canceled, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed, nats.ErrDisconnected,
+	} {
+		if errors.Is(err, everybodys) {
+			return err
+		}
+	}
+	return &unreadyError{err}
+}
+
 // drain signs what waits for an endpoint, the oldest first. It looks through the whole backlog before it begins: what
 // was under way when the endpoint began to wait comes into it behind younger ones, and so does what was given its
 // payload to take along. A delivery leaves the backlog only after its request, or its dead letter, is stored.
+//
+// One that cannot be signed for a reason of its own stays where it is and does not stop those behind it. The error tells
+// about it when nothing else is left, so that the wake-up comes again.
 func (s *Signer) drain(ctx context.Context, key endpoint.Key) (more bool, err error) {
 	places, err := s.survey(ctx, key)
 	if err != nil {
 		return false, err
 	}
 	began := time.Now() // looking through a long backlog over a slow way must not use up the time to sign
+	gone, left := 0, 0
+	var problem error
 	for _, at := range places {
 		if time.Since(began) > drainTime || s.stopping.Load() {
-			return true, nil
+			break
 		}
 		if to, ok := s.endpoints.Get(key); ok && to.Waiting() {
 			return false, nil // it waits again; what lets it go makes a new token
 		}
-		if err := s.drainOne(ctx, key, at.sequence); err != nil {
+		err := s.drainOne(ctx, key, at.sequence)
+		if err == nil {
+			gone++
+			continue
+		}
+		own, ok := errors.AsType[*unreadyError](err)
+		if !ok {
 			return false, err
 		}
+		if err := s.keyless(ctx, key); err != nil {
+			return false, err // nothing of this endpoint can be signed
+		}
+		left++
+		problem = cmp.Or(problem, error(own))
+	}
+	if gone == 0 && left > 0 {
+		return false, fmt.Errorf("%d of its deliveries cannot be signed at present, and stay in the backlog; the oldest: %w", left, problem)
 	}
 	return len(places) > 0, nil // there may be new ones by now
+}
+
+// keyless is an error when an endpoint has no keys that can be used.
+func (s *Signer) keyless(ctx context.Context, key endpoint.Key) error {
+	to, ok := s.endpoints.Get(key)
+	if !ok {
+		return nil
+	}
+	_, err := s.keyring.Ring(ctx, key, to.Signature.Schemes)
+	return err
 }
 
 func (s *Signer) drainOne(ctx context.Context, key endpoint.Key, sequence uint64) error {

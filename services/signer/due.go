@@ -50,7 +50,7 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 	d := record.Due()
 	to, err := s.endpoint(ctx, d.Endpoint)
 	if errors.Is(err, stream.ErrNoEndpoint) {
-		return s.end(ctx, d, nil, "the endpoint has been deleted")
+		return s.endWith(ctx, d, record.Inline, "the endpoint has been deleted")
 	}
 	if err != nil {
 		return err
@@ -60,22 +60,31 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 	}
 	content, err := s.payload(ctx, record)
 	if lost, ok := errors.AsType[*lostError](err); ok {
-		return s.end(ctx, d, nil, lost.reason)
+		return s.endWith(ctx, d, record.Inline, lost.reason) // what was refused is kept for people to look at
+	}
+	if unfit, err := s.unfit(ctx, d, content, err); unfit {
+		return err
 	}
 	if err != nil {
-		return err
+		return unready(err)
+	}
+	if record.Inline == nil {
+		d.Schema = content.schema
 	}
 	if to.Waiting() {
 		// It is parked behind younger ones, or again and again where there is no room: preserve would come too late.
-		inline := delivery.Inline{ContentType: content.content, Body: content.body, Type: content.kind, Source: content.source, ID: content.id}
-		return s.park(ctx, d, &inline, source)
+		inline, err := s.inline(d.ID, content)
+		if err != nil {
+			return err
+		}
+		return s.park(ctx, d, inline, source)
 	}
 	if to.Disabled() {
 		return s.end(ctx, d, &content, "the endpoint is disabled: "+to.Status.Disabled.Reason)
 	}
 	signed, err := s.sign(ctx, content, to, d)
 	if err != nil {
-		return err
+		return unready(err)
 	}
 	signed.Previous = record.Previous
 	if _, err := s.publisher.Send(s.topology.SignedMessage(signed), string(d.ID)+"."+source).Wait(ctx); err != nil {
@@ -94,7 +103,7 @@ func (e *lostError) Error() string { return e.reason }
 // payload reads what is to be sent: from the record when it brings it along, else from EVENTS.
 func (s *Signer) payload(ctx context.Context, record delivery.Retry) (payload, error) {
 	if in := record.Inline; in != nil {
-		return payload{body: in.Body, content: in.ContentType, kind: in.Type, source: in.Source, id: in.ID}, nil
+		return s.carried(record.Delivery, in)
 	}
 	raw, err := s.events.GetMsg(ctx, record.Event)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -111,7 +120,7 @@ func (s *Signer) payload(ctx context.Context, record delivery.Retry) (payload, e
 	if d := record.Due(); delivery.NewID(e.Digest(), d.Endpoint) != d.ID || e.Tenant() != d.Endpoint.Tenant {
 		return payload{}, &lostError{"event " + strconv.FormatUint(record.Event, 10) + " does not belong to this delivery, so somebody else has written its record"}
 	}
-	return e.payload, nil
+	return s.decided(ctx, &e, record)
 }
 
 // endpoint finds an endpoint, in the bucket itself when it is not known here yet.
@@ -124,13 +133,29 @@ func (s *Signer) endpoint(ctx context.Context, key endpoint.Key) (endpoint.Regis
 
 // end buries a delivery that cannot go on.
 func (s *Signer) end(ctx context.Context, d delivery.Delivery, e *payload, reason string) error {
+	if e == nil {
+		return s.endWith(ctx, d, nil, reason)
+	}
+	inline, err := s.inline(d.ID, *e)
+	if err != nil {
+		return err
+	}
+	return s.endWith(ctx, d, inline, reason)
+}
+
+// endWith buries a delivery with a payload under the stamp that it has, or has not.
+func (s *Signer) endWith(ctx context.Context, d delivery.Delivery, in *delivery.Inline, reason string) error {
 	outcome := delivery.Gone
 	letter := delivery.DeadLetter{
 		Tenant: d.Endpoint.Tenant, Endpoint: d.Endpoint.Name, Delivery: d.ID, Attempt: d.Attempt, Event: d.Event,
-		Outcome: &outcome, Reasons: []string{reason}, First: d.First, At: time.Now().UTC(),
+		Outcome: &outcome, Reasons: []string{reason}, Schema: d.Schema, First: d.First, At: time.Now().UTC(),
 	}
-	if e != nil {
-		letter.Header, letter.Body = http.Header{"Content-Type": {e.content}}, delivery.NewBody(e.body)
+	if in != nil {
+		letter.Header, letter.Body = http.Header{"Content-Type": {in.ContentType}}, delivery.NewBody(in.Body)
+		_, err := s.carried(d.ID, in)
+		if _, foreign := errors.AsType[*lostError](err); !foreign {
+			letter.Stamp = in.Stamp
+		}
 	}
 	s.logger.WarnContext(ctx, "delivery ends without another attempt", slog.String("delivery", string(d.ID)),
 		slog.String("endpoint", d.Endpoint.String()), slog.String("reason", reason))

@@ -18,6 +18,7 @@ import (
 	"github.com/handfast/handfast/pkg/delivery"
 	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/event"
+	"github.com/handfast/handfast/pkg/schema"
 	"github.com/handfast/handfast/pkg/stream"
 	"github.com/handfast/handfast/pkg/telemetry"
 )
@@ -37,6 +38,8 @@ type payload struct {
 	content string
 	// kind, source and id are the event's.
 	kind, source, id string
+	// schema is what was decided for dataschema, see schema.go.
+	schema string
 }
 
 // stored is an event with its place in EVENTS.
@@ -46,6 +49,8 @@ type stored struct {
 
 	sequence uint64
 	at       time.Time
+	verdict  schema.Verdict
+	pinned   []pinned
 }
 
 // event works on one message of EVENTS.
@@ -79,7 +84,15 @@ func (s *Signer) event(ctx context.Context, msg jetstream.Msg) {
 func (s *Signer) handle(ctx context.Context, msg jetstream.Msg, e *stored, span trace.Span) {
 	matched := s.match(ctx, e)
 	span.SetAttributes(attribute.Int("handfast.endpoints.matched", len(matched)))
-	if err := s.fanOut(ctx, e, matched); err != nil {
+	matched, err := s.admit(ctx, e, matched)
+	violation, violated := errors.AsType[*schema.ViolationError](err)
+	if violated {
+		err = s.violate(ctx, msg, e, violation)
+	}
+	if err == nil && !violated {
+		err = s.fanOut(ctx, e, matched)
+	}
+	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
 		s.logger.WarnContext(ctx, "event could not be signed and published for any endpoint; trying again",
 			slog.String("tenant", e.Tenant()), slog.Uint64("event", e.sequence), slog.Any("error", err))
@@ -87,7 +100,11 @@ func (s *Signer) handle(ctx context.Context, msg jetstream.Msg, e *stored, span 
 		s.giveBack(ctx, msg, pauseEvent)
 		return
 	}
-	s.count(ctx, signed)
+	if violated {
+		s.count(ctx, refused)
+	} else {
+		s.count(ctx, signed)
+	}
 	s.done(ctx, msg)
 }
 
@@ -111,14 +128,10 @@ func read(subject string, header nats.Header, data []byte, sequence uint64, at t
 	}, nil
 }
 
-// match returns the endpoints that want the event. An endpoint that its receiver has disabled wants none; the event
-// stays in EVENTS, from where it can be replayed.
+// match returns the endpoints that want the event, those that their receivers have disabled among them.
 func (s *Signer) match(ctx context.Context, e *stored) []endpoint.Registered {
 	var matched []endpoint.Registered
 	for _, candidate := range s.endpoints.Tenant(e.Tenant()) {
-		if candidate.Disabled() {
-			continue
-		}
 		wanted, err := candidate.Match(e)
 		if err != nil {
 			trace.SpanFromContext(ctx).AddEvent("filter error", trace.WithAttributes(
@@ -130,80 +143,6 @@ func (s *Signer) match(ctx context.Context, e *stored) []endpoint.Registered {
 		}
 	}
 	return matched
-}
-
-// first is the first attempt of an event's delivery to an endpoint.
-func first(e *stored, to endpoint.Registered) delivery.Delivery {
-	return delivery.Delivery{ID: delivery.NewID(e.Digest(), to.Key()), Endpoint: to.Key(), Event: e.sequence, Attempt: 1, First: e.at}
-}
-
-// fanOut publishes one signed request per endpoint and waits for every ack. Endpoints that failed get a record on
-// RETRIES when others succeeded, because giving the event back would repeat those. The error means that nothing is
-// stored that an ack of the event could stand on.
-func (s *Signer) fanOut(ctx context.Context, e *stored, matched []endpoint.Registered) error {
-	pending := make([]stream.Pending, len(matched))
-	problems := make([]error, len(matched))
-	for i, to := range matched {
-		d := first(e, to)
-		if to.Waiting() {
-			problems[i] = s.park(ctx, d, nil, "e"+strconv.FormatUint(e.sequence, 10))
-			continue
-		}
-		signed, err := s.sign(ctx, e.payload, to, d)
-		if err != nil {
-			problems[i] = err
-			continue
-		}
-		pending[i] = s.publisher.Send(s.topology.SignedMessage(signed), string(d.ID)+".0")
-	}
-	lost := 0
-	for i := range matched {
-		if problems[i] == nil && !matched[i].Waiting() {
-			_, problems[i] = pending[i].Wait(ctx)
-		}
-		if problems[i] != nil {
-			lost++
-			s.deliveries(ctx, failed)
-			continue
-		}
-		s.deliveries(ctx, kept)
-	}
-	switch lost {
-	case 0:
-		return nil
-	case len(matched):
-		return errors.Join(problems...)
-	}
-	return s.postpone(ctx, e, matched, problems)
-}
-
-func (s *Signer) deliveries(ctx context.Context, r result) {
-	s.meters.deliveries.Add(ctx, 1, s.meters.results[r])
-}
-
-// postpone keeps the deliveries that failed as records that come back soon.
-func (s *Signer) postpone(ctx context.Context, e *stored, matched []endpoint.Registered, problems []error) error {
-	var pending []stream.Pending
-	for i, to := range matched {
-		if problems[i] == nil {
-			continue
-		}
-		s.logger.WarnContext(ctx, "request could not be signed or stored; trying again soon",
-			slog.String("endpoint", to.Key().String()), slog.Uint64("event", e.sequence), slog.Any("error", problems[i]))
-		d := first(e, to)
-		step := delivery.Step{Attempt: 1, Resigned: 1}
-		msg, id, err := s.topology.ScheduleMessage(delivery.NewRetry(d, step, delivery.StaleSignature, ""), time.Now().Add(pauseRetry), traceparent(ctx))
-		if err != nil {
-			return fmt.Errorf("postpone %s: %w", d.ID, err)
-		}
-		pending = append(pending, s.publisher.Send(msg, id))
-	}
-	for _, p := range pending {
-		if _, err := p.Wait(ctx); err != nil {
-			return fmt.Errorf("postpone: %w", err)
-		}
-	}
-	return nil
 }
 
 // refuse puts a message that is no valid event into DEADLETTERS, so that it never blocks the stream.

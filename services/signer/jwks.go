@@ -223,10 +223,15 @@ func notYet(w http.ResponseWriter) {
 
 // answer writes a document that may be kept, or that whoever asks has it already.
 func answer(w http.ResponseWriter, r *http.Request, kind string, body []byte) {
+	answerFor(w, r, kind, publicAge, body)
+}
+
+// answerFor is answer with another time for which the document may be kept.
+func answerFor(w http.ResponseWriter, r *http.Request, kind, age string, body []byte) {
 	sum := sha256.Sum256(body)
 	header := w.Header()
 	header.Set("Content-Type", kind)
-	header.Set("Cache-Control", publicAge)
+	header.Set("Cache-Control", age)
 	header.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
 	header.Set("X-Content-Type-Options", "nosniff")
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))

@@ -22,7 +22,11 @@ import (
 func (s *Signer) sign(ctx context.Context, e payload, to endpoint.Registered, d delivery.Delivery) (stream.Signed, error) {
 	began := time.Now()
 	defer func() { s.meters.signing.Record(ctx, time.Since(began).Seconds()) }()
-	ring, err := s.keyring.Ring(ctx, to.Key(), to.Signature.Schemes)
+	schemes := to.Signature.Signing(began)
+	if err := allowed(to, schemes); err != nil {
+		return stream.Signed{}, err
+	}
+	ring, err := s.keyring.Ring(ctx, to.Key(), schemes)
 	if err != nil {
 		return stream.Signed{}, err
 	}
@@ -30,7 +34,7 @@ func (s *Signer) sign(ctx context.Context, e payload, to endpoint.Registered, d 
 	request := signature.Request{
 		ID: string(d.ID), Time: began, Method: http.MethodPost, URL: to.URL.String(), Header: header, Body: e.body,
 	}
-	query, err := signature.Query(request, to.Signature.Schemes)
+	query, err := signature.Query(request, schemes)
 	if err != nil {
 		return stream.Signed{}, fmt.Errorf("sign for %s: %w", to.Key(), err)
 	}
@@ -39,12 +43,16 @@ func (s *Signer) sign(ctx context.Context, e payload, to endpoint.Registered, d 
 	if !telemetry.Unrecorded(ctx) {
 		how.Around = s.span(ctx)
 	}
-	fields, used, err := how.Sign(request, to.Signature.Schemes, ring)
+	fields, used, err := how.Sign(request, schemes, ring)
 	if err != nil {
 		return stream.Signed{}, fmt.Errorf("sign for %s: %w", to.Key(), err)
 	}
 	for _, field := range fields {
 		header[field.Name] = []string{field.Value}
+	}
+	stamp, err := s.stamp(d.ID, e.content, e.body)
+	if err != nil {
+		return stream.Signed{}, err
 	}
 	keys := make([]string, len(used))
 	for i, u := range used {
@@ -53,7 +61,7 @@ func (s *Signer) sign(ctx context.Context, e payload, to endpoint.Registered, d 
 	carrier := propagation.MapCarrier{}
 	propagator.Inject(ctx, carrier)
 	return stream.Signed{
-		Delivery: d, Header: header, Body: e.body, Query: query, SignedAt: began, Keys: keys,
+		Delivery: d, Header: header, Body: e.body, Query: query, SignedAt: began, Keys: keys, Stamp: stamp,
 		Type: e.kind, Source: e.source, ID: e.id,
 		Trace: carrier["traceparent"], TraceState: carrier["tracestate"],
 	}, nil

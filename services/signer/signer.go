@@ -34,10 +34,12 @@ type Signer struct {
 	catalogue *stream.Catalogue
 	endpoints endpoint.Registry
 	keyring   *Keyring
+	schemas   *Schemas
 	slots     *stream.Slots
 	tending   *tending
 	draining  draining
 	kept      map[endpoint.Key]uint64 // by preserve: up to where a backlog has its payloads
+	missed    missed
 	ready     atomic.Bool
 	stopping  atomic.Bool
 	crew      stream.Crew
@@ -74,7 +76,7 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Signer, error)
 	}
 	s := &Signer{
 		config: config, logger: deps.Logger, tracer: deps.TracerProvider.Tracer(scope),
-		slots: stream.NewSlots(config.Concurrency), tending: newTending(),
+		slots: stream.NewSlots(config.Concurrency), tending: newTending(), missed: missed{most: maxMissed},
 	}
 	if s.topology, err = stream.LoadTopology(ctx, js); err != nil {
 		return nil, fmt.Errorf("signer: %w", err)
@@ -100,6 +102,13 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Signer, error)
 	if s.keyring, err = OpenKeyring(ctx, js, s.topology, config.Vault, deps.Logger); err != nil {
 		return nil, fmt.Errorf("signer: %w", err)
 	}
+	if config.Custody != nil {
+		s.keyring.UseCustody(config.Custody)
+	}
+	if s.schemas, err = OpenSchemas(ctx, js, deps.Logger); err != nil {
+		return nil, fmt.Errorf("signer: %w", err)
+	}
+	s.catalogue.Poll, s.keyring.bucket.Poll, s.schemas.bucket.Poll = config.FetchWait, config.FetchWait, config.FetchWait
 	if err := s.instrument(deps.MeterProvider.Meter(scope)); err != nil {
 		return nil, fmt.Errorf("signer: %w", err)
 	}
@@ -130,11 +139,15 @@ func (s *Signer) Run(ctx context.Context) error {
 	known := make(chan struct{})
 	following.Go(func() { s.catalogue.Follow(follow, &s.endpoints, func() { close(known) }) })
 	following.Go(func() { s.keyring.Follow(follow) })
+	read := make(chan struct{})
+	following.Go(func() { s.schemas.Follow(follow, func() { close(read) }) })
 	following.Go(func() { s.tend(follow) })
-	select {
-	case <-known:
-	case <-ctx.Done():
-		return nil
+	for _, come := range []chan struct{}{known, read} {
+		select {
+		case <-come:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	s.ready.Store(true)
 	s.logger.InfoContext(ctx, "signer is working", slog.Int("endpoints", s.endpoints.Len()))
