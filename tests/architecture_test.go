@@ -53,6 +53,7 @@ func drawing() map[string][]string {
 		"pkg/signature": {"pkg/seal"},
 		"pkg/mtls":      {},
 		"pkg/event":     {"schemas", "pkg/telemetry"},
+		"pkg/schema":    {"pkg/event"},
 		"pkg/endpoint":  {"schemas", "pkg/event"},
 		"pkg/delivery":  {"pkg/event", "pkg/endpoint"},
 		"pkg/receipt":   {"schemas", "pkg/event", "pkg/endpoint", "pkg/delivery", "pkg/mtls"},

@@ -3,6 +3,8 @@
 // machine, in this run, and prints one JSON object:
 //
 //	go run ./tests/bench
+//	go run ./tests/bench -mode schemes     # only what signing costs, by scheme
+//	go run ./tests/bench -mode keys        # only a minute of rotations of the signing keys
 //
 // # raw, pipeline and ratio
 //
@@ -56,6 +58,34 @@
 // wall time (target ≤ 1.2), one connection after the other, cpu_ratio that of the CPU time of the process. Both times hold
 // the receiver's half, which is the same for both. concurrent is the same with four connections opening at a time; its
 // times are those of all of them divided by their number.
+//
+// # schemes (-mode schemes)
+//
+// signing is what one signature of the same 1 KiB costs one goroutine, by scheme: nanoseconds, bytes and allocations.
+//
+// pipeline compares deliveries that are signed with one, two and four schemes side by side. There are 50 endpoints for each
+// set, and one pipeline for all: its rounds and those of the raw loop alternate, in an order that turns.
+//
+//	ratio      throughput ÷ that of the raw loop, the median of the rounds' own
+//	of_v1      throughput ÷ that of v1 alone in the same round           target for v1+v1a ≥ 0.9
+//	cpu_of_v1  CPU time of the process for a delivery ÷ that of v1 alone
+//
+// On a machine with other work cpu_of_v1 is the steadier figure. It is also the harder one: the CPU time of a signature
+// counts in full there, while throughput loses less as long as the pipeline waits for something else as well.
+//
+// # keys (-mode keys)
+//
+// Every key of v1 and v1a of all 50 endpoints is rotated every second for a minute, under full load, and retires for 4 s.
+// The next key is published a second before it signs. Each receiver verifies both schemes of every request, on their own:
+//
+//	only_old  goes by keys whose successor signs already; it learns of a key at the last moment
+//	only_new  goes by keys from their publication, and gives one up 2 s after its successor has taken over
+//	both      goes by every key from its publication to its end
+//
+// Those 2 s are for requests that are under way: nobody can verify what was signed a moment ago with a key that he has just
+// thrown away. The run fails when one request was refused. The figures tell how much was verified by each kind of receiver
+// and how many signatures of one scheme a request carried at most; throughput is lower than without rotations because every
+// overlapping key signs, and every receiver verifies, in this process.
 //
 // # Never
 //

@@ -28,17 +28,17 @@ const (
 func eventType(n int) string { return "com.bench.kind." + strconv.Itoa(10+n%endpoints) }
 
 // load makes events. Its bodies are exactly bodySize once the signer has built them.
-type load struct{ padding string }
+type load struct{ padding, tenant string }
 
 func newLoad() (load, error) {
-	bare, err := load{}.body(0)
+	bare, err := load{tenant: tenant}.body(0)
 	if err != nil {
 		return load{}, err
 	}
 	if len(bare) > bodySize {
 		return load{}, fmt.Errorf("an empty event takes %d bytes, more than %d", len(bare), bodySize)
 	}
-	l := load{padding: strings.Repeat("x", bodySize-len(bare))}
+	l := load{padding: strings.Repeat("x", bodySize-len(bare)), tenant: tenant}
 	full, err := l.body(0)
 	if err == nil && len(full) != bodySize {
 		err = fmt.Errorf("the body is %d bytes instead of %d", len(full), bodySize)
@@ -51,10 +51,10 @@ func (l load) message(n int) *nats.Msg {
 	id := fmt.Sprintf("%0*d", idDigits, n)
 	const source = "/bench"
 	return &nats.Msg{
-		Subject: "events." + tenant + "." + eventType(n),
+		Subject: "events." + l.tenant + "." + eventType(n),
 		Header: nats.Header{
 			"ce-specversion": {"1.0"}, "ce-type": {eventType(n)}, "ce-source": {source}, "ce-id": {id},
-			"ce-datacontenttype": {"application/json"}, nats.MsgIdHdr: {event.MessageID(tenant, source, id)},
+			"ce-datacontenttype": {"application/json"}, nats.MsgIdHdr: {event.MessageID(l.tenant, source, id)},
 		},
 		Data: fmt.Appendf(nil, `{%s%0*d","padding":"%s"}`, numberField, numberDigits, n, l.padding),
 	}

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"time"
 
 	"github.com/handfast/handfast/services/handfast/process"
 )
@@ -22,7 +24,16 @@ type settings struct {
 	probes                           float64
 	http2                            bool
 	cpuProfile, allocationProfile    string
+	mode                             string
+	length                           time.Duration
 }
+
+// What is measured.
+const (
+	modeAll     = "all"
+	modeSchemes = "schemes"
+	modeKeys    = "keys"
+)
 
 func parse(arguments []string, help io.Writer) (settings, error) {
 	var s settings
@@ -37,6 +48,8 @@ func parse(arguments []string, help io.Writer) (settings, error) {
 	flags.Float64Var(&s.probes, "probes", 10, "endpoints that a rotation tries in a second; the dispatcher's default is 10, too")
 	flags.IntVar(&s.handshakes, "handshakes", 600, "connections that the pool and the bare loop open each, one by one, and as many again four at a time")
 	flags.BoolVar(&s.http2, "http2", false, "let the receivers offer HTTP/2; without it they speak HTTP/1.1")
+	flags.StringVar(&s.mode, "mode", modeAll, "what to measure: all, or only schemes (what each costs to sign) or keys (rotated every second under full load)")
+	flags.DurationVar(&s.length, "for", time.Minute, "how long signing keys are rotated in mode keys")
 	flags.StringVar(&s.cpuProfile, "cpuprofile", "", "write a CPU profile of one more pipeline round, rounds times as long, to this `file`")
 	flags.StringVar(&s.allocationProfile, "allocprofile", "", "write the allocations up to the end of that round to this `file`")
 	if err := flags.Parse(arguments); err != nil {
@@ -55,6 +68,12 @@ func parse(arguments []string, help io.Writer) (settings, error) {
 			problems = append(problems, fmt.Errorf("--%s %g: give more than 0", name, n))
 		}
 	}
+	if !slices.Contains([]string{modeAll, modeSchemes, modeKeys}, s.mode) {
+		problems = append(problems, fmt.Errorf("--mode %s: give %s, %s or %s", s.mode, modeAll, modeSchemes, modeKeys))
+	}
+	if s.length < keyPace {
+		problems = append(problems, fmt.Errorf("--for %s: give at least %s", s.length, keyPace))
+	}
 	if flags.NArg() > 0 {
 		problems = append(problems, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
 	}
@@ -71,13 +90,24 @@ func main() {
 		return
 	case err == nil:
 		logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-		err = run(ctx, s, os.Stdout, logger)
+		err = measure(ctx, s, os.Stdout, logger)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1) //nolint:gocritic // stop has been called
 	}
+}
+
+// measure measures what the mode says.
+func measure(ctx context.Context, s settings, out io.Writer, logger *slog.Logger) error {
+	switch s.mode {
+	case modeSchemes:
+		return runSchemes(ctx, s, out, logger)
+	case modeKeys:
+		return runKeys(ctx, s, out, logger)
+	}
+	return run(ctx, s, out, logger)
 }
 
 func run(ctx context.Context, s settings, out io.Writer, logger *slog.Logger) (err error) {
@@ -97,7 +127,7 @@ func run(ctx context.Context, s settings, out io.Writer, logger *slog.Logger) (e
 	defer fleet.close()
 	r := newRaw(fleet)
 	defer r.close()
-	p, err := startPipeline(ctx, dir, fleet, s, logger)
+	p, err := startPipeline(ctx, dir, fleet, s, usual(), logger)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -67,13 +68,15 @@ func TestParse(t *testing.T) {
 	s, err := parse([]string{"--rounds", "3", "--http2", "--cpuprofile", "cpu.pprof"}, io.Discard)
 	require.NoError(t, err)
 	assert.Equal(t, settings{
-		deliveries: 16_000, rounds: 3, window: 4096, rate: 1000, seconds: 8, rotations: 2, probes: 10, handshakes: 600, http2: true, cpuProfile: "cpu.pprof",
+		deliveries: 16_000, rounds: 3, window: 4096, rate: 1000, seconds: 8, rotations: 2, probes: 10, handshakes: 600, http2: true, cpuProfile: "cpu.pprof", mode: modeAll, length: time.Minute,
 	}, s)
 
-	_, err = parse([]string{"--rounds", "0", "--seconds", "NaN", "--probes", "0", "more"}, io.Discard)
+	_, err = parse([]string{"--mode", "some", "--for", "1ms", "--rounds", "0", "--seconds", "NaN", "--probes", "0", "more"}, io.Discard)
 	require.ErrorContains(t, err, "--rounds 0: give at least 1")
 	require.ErrorContains(t, err, "--seconds NaN: give more than 0")
 	require.ErrorContains(t, err, "--probes 0: give more than 0")
+	require.ErrorContains(t, err, "--mode some: give all, schemes or keys")
+	require.ErrorContains(t, err, "--for 1ms: give at least 1s")
 	assert.ErrorContains(t, err, `unexpected argument "more"`)
 }
 

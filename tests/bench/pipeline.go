@@ -41,8 +41,20 @@ type pipeline struct {
 	turnover   *turnover
 	successors int
 	probes     float64
-	stops      []func(context.Context) error
+	// groups are tenants with all the endpoints each, signed in different ways.
+	groups []group
+	vault  signature.Vault
+	stops  []func(context.Context) error
 }
+
+// group is a tenant whose endpoints are signed with the same schemes.
+type group struct {
+	tenant  string
+	schemes []string
+}
+
+// usual is what everything but the comparison of schemes is measured with.
+func usual() []group { return []group{{tenant: tenant, schemes: []string{signature.V1}}} }
 
 // sampled is the share of traces that are recorded.
 const sampled = 0.01
@@ -50,8 +62,8 @@ const sampled = 0.01
 // startTime bounds the start of the services.
 const startTime = 10 * time.Second
 
-func startPipeline(ctx context.Context, dir string, f *fleet, s settings, logger *slog.Logger) (*pipeline, error) {
-	p := &pipeline{fleet: f, window: s.window, logger: logger, successors: 2*s.rotations + more, probes: s.probes}
+func startPipeline(ctx context.Context, dir string, f *fleet, s settings, groups []group, logger *slog.Logger) (*pipeline, error) {
+	p := &pipeline{fleet: f, window: s.window, logger: logger, successors: 2*s.rotations + more, probes: s.probes, groups: groups}
 	if err := p.start(ctx, dir); err != nil {
 		return nil, errors.Join(err, p.stop(context.WithoutCancel(ctx)))
 	}
@@ -147,26 +159,35 @@ func (p *pipeline) apply(ctx context.Context) (*roster, error) {
 		return nil, err
 	}
 	stored := newRoster(topology.Partitions)
-	for n := range endpoints {
-		document, err := json.Marshal(map[string]any{
-			"tenant": tenant, "name": "hook-" + strconv.Itoa(n), "url": "https://" + p.fleet.hosts[n%receivers] + "/hooks/" + strconv.Itoa(n),
-			"filter": map[string]any{"types": []string{eventType(n)}}, "signature": map[string]any{"schemes": []string{"v1"}},
-			"tls": map[string]any{"trust": map[string]any{"roots": string(p.fleet.authority.CertificatePEM())}},
-		})
-		if err != nil {
-			return nil, fmt.Errorf("write endpoint %d: %w", n, err)
+	for _, g := range p.groups {
+		for n := range endpoints {
+			e, err := p.endpoint(g, n)
+			if err != nil {
+				return nil, err
+			}
+			revision, err := catalogue.Apply(ctx, e)
+			if err != nil {
+				return nil, err
+			}
+			stored.add(e, revision)
 		}
-		e, err := endpoint.Parse(document)
-		if err != nil {
-			return nil, err
-		}
-		revision, err := catalogue.Apply(ctx, e)
-		if err != nil {
-			return nil, err
-		}
-		stored.add(e, revision)
 	}
 	return stored, nil
+}
+
+// hook is the name of endpoint number n, and the last part of its path.
+func hook(n int) string { return "hook-" + strconv.Itoa(n) }
+
+func (p *pipeline) endpoint(g group, n int) (*endpoint.Endpoint, error) {
+	document, err := json.Marshal(map[string]any{
+		"tenant": g.tenant, "name": hook(n), "url": "https://" + p.fleet.hosts[n%receivers] + "/hooks/" + strconv.Itoa(n),
+		"filter": map[string]any{"types": []string{eventType(n)}}, "signature": map[string]any{"schemes": g.schemes},
+		"tls": map[string]any{"trust": map[string]any{"roots": string(p.fleet.authority.CertificatePEM())}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write endpoint %d: %w", n, err)
+	}
+	return endpoint.Parse(document)
 }
 
 func (p *pipeline) startServices(ctx context.Context, broker *embedded.Server, tracers trace.TracerProvider) error {
@@ -182,7 +203,8 @@ func (p *pipeline) startServices(ctx context.Context, broker *embedded.Server, t
 	if err != nil {
 		return err
 	}
-	s, err := signer.New(ctx, signer.Config{Vault: signature.Vault{Current: master}}, signer.Dependencies{
+	p.vault = signature.Vault{Current: master}
+	s, err := signer.New(ctx, signer.Config{Vault: p.vault}, signer.Dependencies{
 		NATS: nc, Logger: p.logger, TracerProvider: tracers, MeterProvider: meters.MeterProvider(),
 	})
 	if err != nil {

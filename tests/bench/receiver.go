@@ -40,6 +40,8 @@ type fleet struct {
 	rotated atomic.Int64
 	// seen gets every request, with the number that its body carries.
 	seen atomic.Pointer[func(number int)]
+	// judge says whether a request is accepted; another one is answered 401, and counts as seen.
+	judge atomic.Pointer[func(r *http.Request, body []byte) bool]
 }
 
 // counts are totals since the start.
@@ -54,6 +56,7 @@ func openFleet(http2, once bool) (*fleet, error) {
 	f := &fleet{http2: http2, once: once}
 	f.buffers.New = func() any { return new(bytes.Buffer) }
 	f.watch(func(int) {})
+	f.judgeBy(func(*http.Request, []byte) bool { return true })
 	var err error
 	if f.authority, err = authority.New("Handfast benchmark authority"); err != nil {
 		return nil, fmt.Errorf("make an authority: %w", err)
@@ -157,6 +160,9 @@ func (f *fleet) close() {
 // watch names who learns of every request from now on. It is called by many goroutines at a time and must be quick.
 func (f *fleet) watch(seen func(number int)) { f.seen.Store(&seen) }
 
+// judgeBy names who decides about every request from now on, under the same conditions as watch.
+func (f *fleet) judgeBy(judge func(r *http.Request, body []byte) bool) { f.judge.Store(&judge) }
+
 // ServeHTTP takes one delivery.
 func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodOptions { // a probe
@@ -185,8 +191,12 @@ func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.once {
 		w.Header().Set("Connection", "close")
 	}
+	status := http.StatusNoContent
+	if !(*f.judge.Load())(r, body.Bytes()) {
+		status = http.StatusUnauthorized
+	}
 	(*f.seen.Load())(number)
-	w.WriteHeader(http.StatusNoContent)
+	w.WriteHeader(status)
 }
 
 // underCurrent tells whether the client is the current identity and none that it is being rotated to.

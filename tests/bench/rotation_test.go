@@ -19,7 +19,7 @@ func TestRotationThatIsNone(t *testing.T) {
 	f, err := openFleet(false, false)
 	require.NoError(t, err)
 	defer f.close()
-	p, err := startPipeline(t.Context(), t.TempDir(), f, settings{window: 50, rotations: 1, probes: 200}, slog.New(slog.DiscardHandler))
+	p, err := startPipeline(t.Context(), t.TempDir(), f, settings{window: 50, rotations: 1, probes: 200}, usual(), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, p.stop(t.Context())) }()
 

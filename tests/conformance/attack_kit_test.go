@@ -149,14 +149,21 @@ func (g *target) sign(id string, at time.Time, body string) letter {
 	g.t.Helper()
 	ring, err := signature.NewRing(g.keys...)
 	require.NoError(g.t, err)
-	schemes := make([]string, len(g.keys))
-	for i, key := range g.keys {
-		schemes[i] = key.Scheme
+	var schemes []string
+	for _, key := range g.keys {
+		if !slices.Contains(schemes, key.Scheme) {
+			schemes = append(schemes, key.Scheme)
+		}
 	}
 	l := letter{method: http.MethodPost, target: "/hooks/in?tenant=a", header: []string{"content-type: application/json"}, body: body}
-	fields, _, err := signature.Signer{}.Sign(signature.Request{
+	r := signature.Request{
 		ID: id, Time: at, Method: l.method, URL: "https://" + g.address + l.target, Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(body),
-	}, schemes, ring)
+	}
+	query, err := signature.Query(r, schemes)
+	require.NoError(g.t, err)
+	r.URL = signature.Extend(r.URL, query)
+	l.target = strings.TrimPrefix(r.URL, "https://"+g.address)
+	fields, _, err := signature.Signer{}.Sign(r, schemes, ring)
 	require.NoError(g.t, err)
 	for _, f := range fields {
 		l.header = append(l.header, f.Name+": "+f.Value)

@@ -1,8 +1,6 @@
 package conformance
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -170,25 +168,4 @@ func TestGoProduces(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	l := open(t)
 	l.twice(t, func() { l.produce(t, "", program) }, "1001")
-}
-
-// TestTheJavaScriptLibraryVerifies hands a live delivery, as it arrived, to the official library.
-func TestTheJavaScriptLibraryVerifies(t *testing.T) {
-	dir, name := script(t, "testdata/verify.mjs")
-	l := open(t)
-	message := published{header: map[string]string{"datacontenttype": "application/json"}, body: `{"customer":"Zoë 😀","total":1.10}`}.message("1001")
-	_, err := l.JS.PublishMsg(t.Context(), message)
-	require.NoError(t, err)
-	hit := l.arrive(t, 1)["1001"]
-	headers := make(map[string]string, len(hit.Header))
-	for name := range hit.Header {
-		headers[name] = hit.Header.Get(name)
-	}
-	input, err := json.Marshal(map[string]any{"secret": ofScheme(t, l.keys, signature.V1).Reveal(), "headers": headers, "body": string(hit.Body)})
-	require.NoError(t, err)
-	verify := exec.CommandContext(t.Context(), "node", name)
-	verify.Dir, verify.Stdin = dir, bytes.NewReader(input)
-	out, err := verify.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	assert.Equal(t, "1001: verified, and refused when changed: No matching signature found\n", string(out))
 }

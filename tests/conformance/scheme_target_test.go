@@ -26,7 +26,8 @@ func TestASchemeMayExtendTheTarget(t *testing.T) {
 		r := w.Receiver("hooks.example.com", kit.Answer(503, 200))
 		w.Apply(r.Document("acme", "orders", func(document map[string]any) {
 			document["signature"] = map[string]any{
-				"schemes": []string{signature.Twilio, signature.TemplateScheme, signature.V1},
+				"schemes":    []string{signature.Twilio, signature.TemplateScheme, signature.V1},
+				"algorithms": []string{signature.AlgorithmSHA1, signature.AlgorithmSHA256},
 				"template": map[string]any{
 					"header": "X-Acme-Signature", "algorithm": "hmac-sha256", "encoding": "hex", "content": "{id}.{timestamp}.{body}", "prefix": "sha256=",
 				},

@@ -38,8 +38,8 @@ type guarded struct {
 func users() []string { return []string{"producer", "signer", "dispatcher", "operator"} }
 
 // guard starts a real server from deploy/nats/handfast.conf. Only its port, its directory and the flush to the disk are
-// the test's own.
-func guard(t *testing.T) *guarded {
+// the test's own, and what it changes before the start.
+func guard(t *testing.T, changes ...func(*server.Options)) *guarded {
 	t.Helper()
 	g := &guarded{t: t, dir: t.TempDir()}
 	for _, user := range users() {
@@ -52,6 +52,9 @@ func guard(t *testing.T) *guarded {
 	assert.Equal(t, "127.0.0.1", options.Host, "the file as it is must not open a port to the network")
 	options.Port, options.StoreDir, options.SyncAlways = server.RANDOM_PORT, filepath.Join(g.dir, "nats"), false
 	options.NoLog, options.NoSigs = true, true
+	for _, change := range changes {
+		change(options)
+	}
 	s, err := server.NewServer(options)
 	require.NoError(t, err)
 	s.Start()

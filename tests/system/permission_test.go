@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -95,9 +96,13 @@ func waysToRead(name, subject string) []string {
 	}
 }
 
-// TestPermissionsAreNoMoreThanEnough holds for each user what it may not do, next to what it may.
+// TestPermissionsAreNoMoreThanEnough holds for each user what it may not do, next to what it may. What is forbidden is
+// refused, or ends where nobody answers: outside of what the user's account imports.
 func TestPermissionsAreNoMoreThanEnough(t *testing.T) {
 	g := guard(t)
+	operator, err := jetstream.New(g.as("operator", func(err error) { t.Errorf("the operator may not: %v", err) }))
+	require.NoError(t, err)
+	require.NoError(t, stream.Topology{Partitions: 2}.Apply(t.Context(), operator))
 	keys, identities := waysToRead("KV_signing-keys", "$KV.signing-keys.>"), waysToRead("KV_identities", "$KV.identities.>")
 	for _, test := range []struct {
 		user       string
@@ -113,19 +118,20 @@ func TestPermissionsAreNoMoreThanEnough(t *testing.T) {
 		},
 		{
 			user: "signer", may: []string{"deliveries.0.acme.x", "$KV.signing-keys.0.acme.x", "$JS.API.DIRECT.GET.KV_signing-keys.$KV.signing-keys.0.acme.x"},
-			mayNo: append([]string{"events.acme.x", "receipts.acme.x", "$KV.endpoints.0.acme.x", "$KV.identities.0.x", "$KV.dispatchers.d1", "$JS.ACK.DELIVERIES.p000.1.1.1.1.0"}, identities...),
-			hears: []string{"_INBOX.signer.a"}, not: []string{"_INBOX.dispatcher.>", "_INBOX.>", "events.>", "$KV.identities.>", ">"},
+			mayNo: append([]string{"events.acme.x", "receipts.acme.x", "$KV.endpoints.0.acme.x", "$KV.endpoints.0.acme.x.status", "$KV.schemas.x", "$KV.identities.identity.default", "$KV.dispatchers.d1", "$JS.ACK.DELIVERIES.p000.1.1.1.1.0"}, identities...),
+			hears: []string{"_INBOX.signer.a", "changes.endpoints.>"}, not: []string{"_INBOX.dispatcher.>", "_INBOX.>", "events.>", "$KV.identities.>", ">"},
 		},
 		{
 			user: "dispatcher", may: []string{
 				"receipts.acme.x", "$KV.endpoints.0.acme.x.status", "$KV.dispatchers.d1", "$KV.identities.identity.default", "$KV.identities.assignment.default",
 				"$KV.identities.rotation.default.0.acme.x", "$KV.alerts.x", "events.handfast.handfast.identity.expiring",
+				"$JS.API.DIRECT.GET.KV_identities",
 			},
 			mayNo: append([]string{
 				"deliveries.0.acme.x", "events.acme.x", "backlog.0.acme.x", "retries.due.0.acme.x", "$KV.endpoints.0.acme.x", "$KV.signing-keys.0.acme.x", "$KV.identities.authority.main",
 				"$JS.API.CONSUMER.MSG.NEXT.EVENTS.signer", "$JS.ACK.EVENTS.signer.1.1.1.1.0",
 			}, append(waysToRead("EVENTS", "events.>"), keys...)...),
-			hears: []string{"_INBOX.dispatcher.a"}, not: []string{"_INBOX.signer.>", "_INBOX.>", "deliveries.>", "$KV.signing-keys.>", ">"},
+			hears: []string{"_INBOX.dispatcher.a", "changes.identities.>"}, not: []string{"_INBOX.signer.>", "_INBOX.>", "deliveries.>", "$KV.signing-keys.>", ">"},
 		},
 		{
 			user: "operator", may: []string{"events.acme.x", "$KV.endpoints.0.acme.x", "$JS.API.STREAM.INFO.EVENTS"},
@@ -136,6 +142,10 @@ func TestPermissionsAreNoMoreThanEnough(t *testing.T) {
 		t.Run(test.user, func(t *testing.T) {
 			refusals := make(chan error, 1)
 			nc := g.as(test.user, func(err error) { refusals <- err })
+			answers := make(chan *nats.Msg, 64)
+			inbox := "_INBOX." + test.user + ".answers"
+			_, err := nc.ChanSubscribe(inbox, answers)
+			require.NoError(t, err)
 			// refused waits for the next refusal. What was allowed before it left none, or it would be this one.
 			refused := func(what string) {
 				t.Helper()
@@ -143,19 +153,23 @@ func TestPermissionsAreNoMoreThanEnough(t *testing.T) {
 				case err := <-refusals:
 					require.ErrorIs(t, err, nats.ErrPermissionViolation)
 					require.Contains(t, err.Error(), `"`+what+`"`)
+				case answer := <-answers:
+					require.Equal(t, "503", answer.Header.Get("Status"), "%s may %s, and is answered %s", test.user, what, answer.Data)
 				case <-time.After(10 * time.Second):
 					require.Fail(t, test.user+" may "+what)
 				}
 			}
 			for _, subject := range test.may {
-				require.NoError(t, nc.Publish(subject, nil))
+				answer, err := nc.Request(subject, []byte(`{"seq":1,"batch":1}`), 10*time.Second)
+				require.NoError(t, err, subject)
+				require.NotEqual(t, "503", answer.Header.Get("Status"), subject)
 			}
 			for _, subject := range test.hears {
 				_, err := nc.SubscribeSync(subject)
 				require.NoError(t, err)
 			}
 			for _, subject := range test.mayNo {
-				require.NoError(t, nc.Publish(subject, nil))
+				require.NoError(t, nc.PublishRequest(subject, inbox, nil))
 				refused(subject)
 			}
 			for _, subject := range test.not {
