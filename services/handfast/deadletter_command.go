@@ -31,7 +31,7 @@ type deadletterListCommand struct {
 // Help is the manual.
 func (*deadletterListCommand) Help() string {
 	return `Dead letters are kept for 30 days, also after a replay; the column SINCE tells what came of that. Messages that were refused
-because they are no valid events stand here, too, as event-N with no endpoint.`
+because they are no valid events, or break their schema, stand here, too, as event-N with no endpoint.`
 }
 
 // Problems says everything that is wrong with the flags.
@@ -164,6 +164,8 @@ func printLetter(s streams, l operator.Letter, since map[string]receipt.Receipt)
 		s.field("", "why", reason)
 	}
 	switch r, replayed := since[l.ID]; {
+	case l.BrokeSchema():
+		s.field("", "to do", "publish it again, corrected; or apply a version of the schema that accepts it, then `handfast deadletter replay "+l.ID+"`")
 	case l.Endpoint == "":
 		s.field("", "to do", "publish it again, corrected; there is nothing to replay")
 	case replayed && r.Outcome == delivery.Delivered:
@@ -230,7 +232,7 @@ func (c *deadletterReplayCommand) Run(ctx context.Context, s streams) error {
 		}
 		all = slices.DeleteFunc(all, func(l operator.Letter) bool {
 			r, replayed := since[l.ID]
-			return l.Endpoint == "" || (replayed && r.Outcome == delivery.Delivered)
+			return (l.Endpoint == "" && !l.BrokeSchema()) || (replayed && r.Outcome == delivery.Delivered)
 		})
 		if len(all) == 0 {
 			s.hintf("no dead letter is like that and still to be delivered, so nothing was replayed")

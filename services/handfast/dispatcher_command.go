@@ -14,7 +14,6 @@ import (
 
 	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/mtls/token"
-	"github.com/handfast/handfast/pkg/seal"
 	"github.com/handfast/handfast/services/dispatcher"
 	"github.com/handfast/handfast/services/handfast/process"
 )
@@ -25,6 +24,7 @@ type dispatcherCommand struct {
 	ID                      string        `env:"HANDFAST_ID" help:"Name of this dispatcher among the others: 1 to 64 letters, digits, '-' or '_', and unique. Without it, the host's name and a random end." name:"id" placeholder:"NAME"`
 	Identity                []string      `env:"HANDFAST_IDENTITY" help:"Client certificate to present, under the name that endpoints use for it: NAME=CERTIFICATE.pem,KEY.pem, or NAME=pkcs11:… for a key in a PKCS#11 token. What changes is read again. Repeat it for several; endpoints that name none use 'default'." placeholder:"NAME=CERT,KEY" sep:";"`
 	IdentityKeyFile         string        `env:"HANDFAST_IDENTITY_KEY_FILE" help:"File with the master key that opens stored identities (handfast identity create, import, csr): 32 bytes in hex or base64. It is another one than the signers' master key." placeholder:"FILE"`
+	IdentityKeyKMS          string        `env:"HANDFAST_IDENTITY_KEY_KMS" help:"KMS that has wrapped the master key in --identity-key-file ('handfast key master create'), asked once at the start." name:"identity-key-kms" placeholder:"URL"`
 	PreviousIdentityKeyFile []string      `env:"HANDFAST_PREVIOUS_IDENTITY_KEY_FILE" help:"File with a master key that was in use before, and still opens; repeat it for several." placeholder:"FILE"`
 	Deployment              string        `default:"handfast" env:"HANDFAST_DEPLOYMENT" help:"Name of all of Handfast on one NATS account; it stands in the source of alerts." placeholder:"NAME"`
 	Allow                   []string      `env:"HANDFAST_ALLOW" help:"Range of addresses, as CIDR, that deliveries may reach although it is private; repeat it for several." placeholder:"CIDR"`
@@ -82,8 +82,9 @@ func (c *dispatcherCommand) Problems() []error {
 		}
 	}
 	add("identity", err)
-	_, err = c.vault()
-	add("identity-key-file", err)
+	if _, err := c.keys(); err != nil {
+		all = append(all, err)
+	}
 	if !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.Deployment) {
 		all = append(all, fmt.Errorf("--deployment: %q must be 1 to 64 letters, digits, '-' or '_'", c.Deployment))
 	}
@@ -103,27 +104,15 @@ func (c *dispatcherCommand) Problems() []error {
 	return all
 }
 
-// vault opens what stands in the bucket of identities; the first key seals, too.
-func (c *dispatcherCommand) vault() (seal.Vault, error) {
-	var vault seal.Vault
+// keys reads the master keys of stored identities, and leaves those that a KMS has wrapped closed.
+func (c *dispatcherCommand) keys() (keyChain, error) {
 	if c.IdentityKeyFile == "" {
-		if len(c.PreviousIdentityKeyFile) > 0 {
-			return vault, errors.New("is needed beside --previous-identity-key-file")
+		if len(c.PreviousIdentityKeyFile) > 0 || c.IdentityKeyKMS != "" {
+			return keyChain{}, errors.New("--identity-key-file: is needed beside --previous-identity-key-file and --identity-key-kms")
 		}
-		return vault, nil
+		return keyChain{}, nil
 	}
-	var err error
-	if vault.Current, err = seal.LoadMasterKey(c.IdentityKeyFile); err != nil {
-		return seal.Vault{}, err //nolint:wrapcheck // says what and where already
-	}
-	for _, name := range c.PreviousIdentityKeyFile {
-		previous, err := seal.LoadMasterKey(name)
-		if err != nil {
-			return seal.Vault{}, err //nolint:wrapcheck // says what and where already
-		}
-		vault.Previous = append(vault.Previous, previous)
-	}
-	return vault, nil
+	return keySource{flag: "identity-key", file: c.IdentityKeyFile, kms: c.IdentityKeyKMS, previous: c.PreviousIdentityKeyFile}.read()
 }
 
 // identitySource is followed as long as the dispatcher works.
@@ -213,10 +202,11 @@ func (c *dispatcherCommand) Run(ctx context.Context, s streams) error {
 	if id == "" {
 		id = madeID()
 	}
-	vault, err := c.vault()
+	keys, err := c.keys()
 	if err != nil {
 		return err
 	}
+	opening := &openingVault{chain: keys}
 	sources := map[string]mtls.Source{}
 	var running atomic.Pointer[dispatcher.Dispatcher]
 	config := dispatcher.Config{
@@ -239,6 +229,10 @@ func (c *dispatcherCommand) Run(ctx context.Context, s streams) error {
 			return err
 		},
 		start: func(ctx context.Context, e environment) (process.Work, error) {
+			vault, err := opening.get(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("stored identities cannot be presented, and deliveries wait: %w", err)
+			}
 			d, err := dispatcher.New(ctx, config, dispatcher.Dependencies{
 				NATS: e.nats, Identities: sources, Vault: vault, Logger: e.logger,
 				TracerProvider: e.telemetry.TracerProvider(), MeterProvider: e.telemetry.MeterProvider(),

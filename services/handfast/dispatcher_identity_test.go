@@ -54,7 +54,7 @@ func TestIdentitiesInTokensTellEveryProblem(t *testing.T) {
 		"parsing": {
 			given: []string{"a=pkcs11:token=acme;slot-id=1?module-path=m.so", "b=/nowhere/b.pem"},
 			want: []string{
-				`"a": the PKCS#11 identity cannot be used: attribute "slot-id" is not one that is used here`, "module-path is not an absolute path",
+				`"a": the PKCS#11 key cannot be used: attribute "slot-id" is not one that is used here`, "module-path is not an absolute path",
 				"pin-source is missing", `"b": client identity "b": stat /nowhere/b.pem`,
 			},
 		},

@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/services/handfast/connection"
 	"github.com/handfast/handfast/services/handfast/operator"
 	"github.com/handfast/handfast/services/handfast/table"
@@ -21,94 +20,8 @@ type endpointCommand struct {
 	Delete endpointDeleteCommand `cmd:"" help:"Delete an endpoint."`
 	Pause  endpointPauseCommand  `cmd:"" help:"Let the deliveries of an endpoint wait."`
 	Resume endpointResumeCommand `cmd:"" help:"Let the deliveries of a paused endpoint go on."`
-}
 
-type endpointApplyCommand struct {
-	connection.Flags
-
-	File   []string `help:"File with endpoint documents, or - for standard input; repeat it for several." placeholder:"FILE" required:"" short:"f"`
-	DryRun bool     `help:"Check the documents and show what would change; change nothing."`
-	JSON   bool     `help:"Print one JSON object per endpoint." name:"json"`
-}
-
-// Help is the manual.
-func (*endpointApplyCommand) Help() string {
-	return `A document is YAML or JSON; a YAML file may hold several, with a line of --- between them. Only tenant, name and url are
-needed:
-
-  tenant: acme
-  name: orders
-  url: https://hooks.example.com/in
-  filter:
-    types: ["com.acme.order.*"]
-
-  handfast endpoint apply -f orders.yaml --dry-run
-  handfast endpoint apply -f orders.yaml -f billing.yaml
-  cat endpoints/*.yaml | handfast endpoint apply -f -
-
-Every mistake in every document is told, and then nothing is changed. What is applied is in force within a second in all
-running services. A signer makes the signing keys of a new endpoint; 'handfast key show' prints what its receiver needs.`
-}
-
-// maxSource bounds a file of documents.
-const maxSource = 16 << 20
-
-// keyTime is how long apply waits for the keys of a new endpoint.
-const keyTime = 2 * time.Second
-
-// Run checks everything, and then stores.
-func (c *endpointApplyCommand) Run(ctx context.Context, s streams) error {
-	var sources []operator.Source
-	var problems []error
-	for _, name := range c.File {
-		text, err := read(name, maxSource)
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		if name == "-" {
-			name = "standard input"
-		}
-		sources = append(sources, operator.Source{Name: name, Text: text})
-	}
-	documents, err := operator.ParseDocuments(sources)
-	if err := errors.Join(append(problems, err)...); err != nil {
-		return fmt.Errorf("nothing was changed:\n%w", err)
-	}
-	return operate(ctx, s, &c.Flags, "endpoint", func(o *operator.Operator) error {
-		changes, err := o.Apply(ctx, documents, c.DryRun)
-		for _, change := range changes {
-			if err := c.print(ctx, s, o, change); err != nil {
-				return err
-			}
-		}
-		return err //nolint:wrapcheck // says what and which
-	})
-}
-
-func (c *endpointApplyCommand) print(ctx context.Context, s streams, o *operator.Operator, change operator.Change) error {
-	keys := false
-	if change.Kind == operator.Created && !c.DryRun {
-		key, err := endpoint.ParseKey(change.Endpoint)
-		if err != nil {
-			return err //nolint:wrapcheck // cannot be: it was parsed before
-		}
-		if keys = o.AwaitKeys(ctx, key, keyTime); keys {
-			change.Note = "its signing keys are made: `handfast key show " + change.Endpoint + "` prints what the receiver needs"
-		} else {
-			change.Note = "no signer has made its signing keys yet; is one running? `handfast key show " + change.Endpoint + "` prints them once it has"
-		}
-	}
-	if c.JSON {
-		return writeJSON(s.out, struct {
-			operator.Change
-
-			Keys   bool `json:"keys,omitempty"`
-			DryRun bool `json:"dry_run,omitempty"`
-		}{change, keys, c.DryRun})
-	}
-	printChange(s, change, c.DryRun)
-	return nil
+	Activate endpointActivateCommand `cmd:"" help:"Ask the receiver of an endpoint for its consent at once."`
 }
 
 func printChange(s streams, change operator.Change, planned bool) {
@@ -122,6 +35,12 @@ func printChange(s streams, change operator.Change, planned bool) {
 	}
 	if change.Note != "" {
 		s.printf("  %s\n", table.Clean(change.Note))
+	}
+	for _, note := range change.Notes {
+		s.printf("  %s\n", table.Clean(note))
+	}
+	for _, warning := range change.Warnings {
+		s.printf("  warning: %s\n", table.Clean(warning))
 	}
 }
 
@@ -156,13 +75,11 @@ func (c *endpointGetCommand) Run(ctx context.Context, s streams) error {
 		if held.Disabled() {
 			s.printf("# disabled at %s: %s\n# apply the document again to enable it\n", stamp(held.Status.Disabled.At), table.Clean(held.Status.Disabled.Reason))
 		}
-		if h := held.Status.Held; h != nil {
-			s.printf("# held since %s, %s: %s\n# %s\n# a handshake is tried at %s, or at once when the document or our certificate changes; then everything goes out, the oldest first\n",
-				stamp(h.Since), h.Outcome, table.Clean(h.Detail), table.Clean(h.Advice), stamp(h.Next))
-		}
+		printActivation(s, held)
 		if held.Waiting > 0 {
 			s.printf("# %s in the backlog\n", plural(int(held.Waiting), "delivery waits", "deliveries wait")) //nolint:gosec // at most 10,000
 		}
+		printSigning(s, held.Endpoint, time.Now())
 		s.printf("%s", text)
 		return nil
 	})
@@ -184,8 +101,13 @@ func (c *endpointListCommand) Problems() []error {
 func (c *endpointListCommand) Run(ctx context.Context, s streams) error {
 	return operate(ctx, s, &c.Flags, "endpoint", func(o *operator.Operator) error {
 		all, problem := o.Endpoints(ctx, c.Tenant)
-		t := newTable(table.Column{Name: "ENDPOINT", Whole: true}, table.Column{Name: "STATE"}, table.Column{Name: "WAITING"},
-			table.Column{Name: "URL"}, table.Column{Name: "EVENTS", Give: true}, table.Column{Name: "SIGNED"})
+		columns := []table.Column{
+			{Name: "ENDPOINT", Whole: true}, {Name: "STATE"}, {Name: "WAITING"}, {Name: "URL"}, {Name: "EVENTS", Give: true}, {Name: "SIGNED"},
+		}
+		if slices.ContainsFunc(all, asksConsent) {
+			columns = append(columns, table.Column{Name: "ACTIVATION"})
+		}
+		t := newTable(columns...)
 		for _, e := range all {
 			if c.JSON {
 				if err := writeJSON(s.out, e); err != nil {
@@ -197,7 +119,7 @@ func (c *endpointListCommand) Run(ctx context.Context, s streams) error {
 			if len(e.Filter.Types) > 0 {
 				types = strings.Join(e.Filter.Types, " ")
 			}
-			t.Row(e.Key().String(), e.State(), strconv.FormatUint(e.Waiting, 10), "https://"+e.Authority(), types, strings.Join(e.Signature.Schemes, " "))
+			t.Row(e.Key().String(), e.State(), strconv.FormatUint(e.Waiting, 10), "https://"+e.Authority(), types, signedWith(e.Endpoint, time.Now()), activationColumn(e))
 		}
 		switch {
 		case len(all) == 0 && problem == nil:

@@ -35,6 +35,7 @@ type identityCommand struct {
 // identityKeyFlags say which master key seals and opens identities.
 type identityKeyFlags struct {
 	IdentityKeyFile         string   `env:"HANDFAST_IDENTITY_KEY_FILE" help:"File with the master key that the dispatchers use for stored identities; without it, ./.handfast/identity.key of 'handfast dev' when it exists." placeholder:"FILE"`
+	IdentityKeyKMS          string   `env:"HANDFAST_IDENTITY_KEY_KMS" help:"KMS that has wrapped the master key in that file." name:"identity-key-kms" placeholder:"URL"`
 	PreviousIdentityKeyFile []string `env:"HANDFAST_PREVIOUS_IDENTITY_KEY_FILE" help:"File with a master key that was in use before, and still opens; repeat it for several." placeholder:"FILE"`
 }
 
@@ -50,34 +51,27 @@ func (f identityKeyFlags) file() string {
 	return name
 }
 
-// vault opens. The error begins with the flag.
-func (f identityKeyFlags) vault() (seal.Vault, error) {
+// keys reads, and leaves what a KMS has wrapped closed. The error begins with the flag.
+func (f identityKeyFlags) keys() (keyChain, error) {
 	name := f.file()
 	if name == "" {
-		return seal.Vault{}, errors.New("--identity-key-file: is needed: the file with the master key that the dispatchers use, 32 bytes in hex or base64; `openssl rand -hex 32` makes one, for them and for you")
+		return keyChain{}, errors.New("--identity-key-file: is needed: the file with the master key that the dispatchers use, 32 bytes in hex or base64; `openssl rand -hex 32` makes one, for them and for you")
 	}
-	var vault seal.Vault
-	var problems []error
-	load := func(flag, name string) seal.MasterKey {
-		key, err := seal.LoadMasterKey(name)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("--%s: %w", flag, err))
-		}
-		return key
-	}
-	vault.Current = load("identity-key-file", name)
-	for _, previous := range f.PreviousIdentityKeyFile {
-		vault.Previous = append(vault.Previous, load("previous-identity-key-file", previous))
-	}
-	if err := errors.Join(problems...); err != nil {
+	return keySource{flag: "identity-key", file: name, kms: f.IdentityKeyKMS, previous: f.PreviousIdentityKeyFile}.read()
+}
+
+// vault opens. The error begins with the flag.
+func (f identityKeyFlags) vault(ctx context.Context) (seal.Vault, error) {
+	keys, err := f.keys()
+	if err != nil {
 		return seal.Vault{}, err
 	}
-	return vault, nil
+	return keys.open(ctx)
 }
 
 // problems says what is wrong with the key.
 func (f identityKeyFlags) problems() []error {
-	if _, err := f.vault(); err != nil {
+	if _, err := f.keys(); err != nil {
 		return []error{err}
 	}
 	return nil
@@ -173,7 +167,7 @@ func (c *identityCreateCommand) profile() identity.Profile {
 
 // Run makes it.
 func (c *identityCreateCommand) Run(ctx context.Context, s streams) error {
-	vault, err := c.vault()
+	vault, err := c.vault(ctx)
 	if err != nil {
 		return err
 	}
@@ -248,7 +242,7 @@ func (c *identityImportCommand) Problems() []error {
 
 // Run checks and stores.
 func (c *identityImportCommand) Run(ctx context.Context, s streams) error {
-	vault, err := c.vault()
+	vault, err := c.vault(ctx)
 	if err != nil {
 		return err
 	}

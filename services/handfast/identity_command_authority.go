@@ -35,7 +35,7 @@ func (c *authorityCreateCommand) Problems() []error {
 
 // Run makes it.
 func (c *authorityCreateCommand) Run(ctx context.Context, s streams) error {
-	vault, err := c.vault()
+	vault, err := c.vault(ctx)
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (f identityFiles) load(flag string, into *doctor.Identity) []error {
 
 // open opens what is stored: what the flags name, and without them what the endpoint is presented and is to get next.
 func (c *doctorCommand) open(ctx context.Context, s streams, o *operator.Operator) error {
-	vault, err := c.vault()
+	vault, err := c.vault(ctx)
 	if err != nil {
 		return err
 	}

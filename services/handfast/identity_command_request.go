@@ -50,7 +50,7 @@ func (c *identityCSRCommand) profile() identity.Profile {
 
 // Run makes the request, or finds it, and prints it.
 func (c *identityCSRCommand) Run(ctx context.Context, s streams) error {
-	vault, err := c.vault()
+	vault, err := c.vault(ctx)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (c *identityInstallCommand) Problems() []error {
 
 // Run checks and stores.
 func (c *identityInstallCommand) Run(ctx context.Context, s streams) error {
-	vault, err := c.vault()
+	vault, err := c.vault(ctx)
 	if err != nil {
 		return err
 	}

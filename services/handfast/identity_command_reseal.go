@@ -34,7 +34,7 @@ func (c *identityResealCommand) Problems() []error {
 
 // Run seals everything again.
 func (c *identityResealCommand) Run(ctx context.Context, s streams) error {
-	vault, err := c.vault()
+	vault, err := c.vault(ctx)
 	if err != nil {
 		return err
 	}

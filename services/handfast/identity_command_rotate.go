@@ -54,7 +54,7 @@ func (c *identityRotateCommand) Run(ctx context.Context, s streams) error {
 	var vault seal.Vault
 	if !c.External {
 		var err error
-		if vault, err = c.vault(); err != nil {
+		if vault, err = c.vault(ctx); err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,8 @@ type listenCommand struct {
 	Endpoint endpointName  `help:"Check signatures with the keys of this endpoint." placeholder:"TENANT/NAME"`
 	Delay    time.Duration `help:"Wait before each answer." placeholder:"DURATION"`
 	Status   []int         `help:"HTTP status to answer; several, with commas between them, are used in turn, the last one for ever. Without it, 200." placeholder:"STATUS"`
+	Rate     int           `help:"How many requests per minute to allow to an endpoint with an activation of kind cloudevents; 0 for no limit." placeholder:"N"`
+	Refuse   bool          `help:"Do not agree to deliveries of an endpoint with an activation, and do not echo its client id."`
 	Write    string        `help:"Also write the endpoint's document to this file." placeholder:"FILE"`
 	JSON     bool          `help:"Print one JSON object per delivery on standard output; everything else goes to standard error." name:"json"`
 }
@@ -40,7 +42,11 @@ and then each handshake and each delivery as it happens.
   handfast listen --endpoint acme/orders --write orders.yaml
   handfast endpoint apply -f orders.yaml
 
-  handfast listen --status 503,503,200 --delay 2s     # two failures, and then all is well, slowly`
+  handfast listen --status 503,503,200 --delay 2s     # two failures, and then all is well, slowly
+
+Endpoints with an activation are agreed to, in both kinds: OPTIONS is answered with the origin that it names, and the client
+id of Adobe Sign is echoed in every answer. --rate 120 allows that many requests a minute, and --refuse shows what happens
+without consent.`
 }
 
 // maxDelay is above the longest timeout of an endpoint.
@@ -57,6 +63,9 @@ func (c *listenCommand) Problems() []error {
 	if c.Delay < 0 || c.Delay > maxDelay {
 		all = append(all, fmt.Errorf("--delay: %s is not in 0 to %s", c.Delay, maxDelay))
 	}
+	if c.Rate < 0 {
+		all = append(all, fmt.Errorf("--rate: %d is no number of requests per minute; 0 is no limit", c.Rate))
+	}
 	return all
 }
 
@@ -64,7 +73,8 @@ func (c *listenCommand) Problems() []error {
 func (c *listenCommand) Run(ctx context.Context, s streams) error {
 	options := listener.Options{
 		Address: c.Address, Dir: c.Dir, Delay: c.Delay, Statuses: c.Status,
-		Clients: c.Client,
+		Clients: c.Client, Refuse: c.Refuse, Rate: c.Rate,
+		Asked:   func(words string) { s.hintf("%s  %s", stamp(time.Now()), table.Clean(words)) },
 		Show:    func(d listener.Delivery) { c.print(s, d) },
 		Shook:   func(h listener.Handshake) { printHandshake(s, h) },
 		Trouble: func(words string) { s.hintf("%s  %s", stamp(time.Now()), table.Clean(words)) },
@@ -107,7 +117,7 @@ func (c *listenCommand) introduce(s streams, l *listener.Listener) error {
 
 // keys reads the endpoint's keys from the running server.
 func (c *listenCommand) keys(ctx context.Context) (verifiers []signature.Verifier, err error) {
-	vault, err := c.vault(c.Dir)
+	vault, err := c.vault(ctx, c.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ type command struct {
 
 	Endpoint   endpointCommand   `cmd:"" help:"Look after endpoints: who gets which events, and where."`
 	Key        keyCommand        `cmd:"" help:"Look after signing keys."`
+	Schema     schemaCommand     `cmd:"" help:"Look after the JSON Schemas that events are checked against."`
 	Event      eventCommand      `cmd:"" help:"Publish events, and watch them."`
 	Delivery   deliveryCommand   `cmd:"" help:"See what was delivered, with proofs, and deliver again."`
 	Deadletter deadletterCommand `cmd:"" help:"See what was given up, and deliver it after all."`

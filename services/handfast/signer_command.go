@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/handfast/handfast/pkg/signature"
+	"github.com/handfast/handfast/services/handfast/custody"
 	"github.com/handfast/handfast/services/handfast/process"
 	"github.com/handfast/handfast/services/signer"
 )
@@ -21,7 +20,9 @@ type signerCommand struct {
 	serviceFlags
 
 	MasterKeyFile         string   `env:"HANDFAST_MASTER_KEY_FILE" help:"File with the master key that seals the signing keys: 32 bytes as hexadecimal or base64, readable by its owner only. The key itself may stand in HANDFAST_MASTER_KEY instead." placeholder:"FILE"`
+	MasterKeyKMS          string   `env:"HANDFAST_MASTER_KEY_KMS" help:"KMS that has wrapped the master key ('handfast key master create'), asked once at the start: awskms://…, gcpkms://…, azurekeyvault://… or hashivault://…" name:"master-key-kms" placeholder:"URL"`
 	PreviousMasterKeyFile []string `env:"HANDFAST_PREVIOUS_MASTER_KEY_FILE" help:"File with a master key of before, which only opens; repeat it for several." placeholder:"FILE"`
+	TokenModule           []string `env:"HANDFAST_TOKEN_MODULE" help:"PKCS#11 library that may be loaded for signing keys that stay in tokens, by its absolute path; repeat it for several. Others are not loaded." placeholder:"FILE"`
 	Concurrency           int      `default:"256" env:"HANDFAST_CONCURRENCY" help:"How many events and retries are worked on at a time, 1 to 4096." placeholder:"N"`
 	HTTP                  string   `default:"127.0.0.1:9464" env:"HANDFAST_HTTP" help:"Private address for /healthz, /readyz and /metrics; empty switches it off." name:"http" placeholder:"HOST:PORT"`
 }
@@ -36,8 +37,8 @@ receivers.
   openssl rand -hex 32 > master.key && chmod 600 master.key
   handfast signer --server nats://nats:4222 --nats-credentials signer.creds --master-key-file master.key
 
-All signers, and 'handfast key show', need the same master key. To change it, start the signers with the new one as
---master-key-file and the old one as --previous-master-key-file.
+All signers, and 'handfast key', need the same master key. 'handfast key reseal --help' tells how it is changed. With
+--master-key-kms the file holds it wrapped, and a KMS opens it when the signer starts; until then it waits and signs nothing.
 
 It waits for NATS and for the topology for as long as it takes, and says so in its log and at /readyz. SIGTERM lets it
 finish what it has begun, for 40 seconds at most; what is not finished then is done by another signer. A second signal
@@ -50,8 +51,13 @@ const signerDrain = 30 * time.Second
 // Problems says everything that is wrong with the flags.
 func (c *signerCommand) Problems() []error {
 	all := c.problems("handfast-signer", c.HTTP)
-	if _, err := c.vault(); err != nil {
+	if _, err := c.keys(); err != nil {
 		all = append(all, err)
+	}
+	for _, module := range c.TokenModule {
+		if err := custody.CheckModule(module); err != nil {
+			all = append(all, fmt.Errorf("--token-module: %w", err))
+		}
 	}
 	if c.Concurrency < 1 || c.Concurrency > 4096 {
 		all = append(all, fmt.Errorf("--concurrency: %d is not in 1 to 4096", c.Concurrency))
@@ -59,48 +65,37 @@ func (c *signerCommand) Problems() []error {
 	return all
 }
 
-// vault opens every master key; the error lists all that cannot be.
-func (c *signerCommand) vault() (signature.Vault, error) {
-	var vault signature.Vault
-	var problems []error
-	var err error
-	switch text, set := os.LookupEnv(masterKeyVariable); {
-	case set && c.MasterKeyFile != "":
-		problems = append(problems, fmt.Errorf("--master-key-file: the key stands in %s already; give one of them", masterKeyVariable))
-	case set:
-		if vault.Current, err = signature.ParseMasterKey(text); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", masterKeyVariable, err))
-		}
-	case c.MasterKeyFile == "":
-		problems = append(problems, fmt.Errorf("--master-key-file: is needed, or the key itself in %s; `openssl rand -hex 32` makes one", masterKeyVariable))
-	default:
-		if vault.Current, err = signature.LoadMasterKey(c.MasterKeyFile); err != nil {
-			problems = append(problems, fmt.Errorf("--master-key-file: %w", err))
-		}
-	}
-	for _, name := range c.PreviousMasterKeyFile {
-		key, err := signature.LoadMasterKey(name)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("--previous-master-key-file: %w", err))
-			continue
-		}
-		vault.Previous = append(vault.Previous, key)
-	}
-	return vault, errors.Join(problems...)
+// keys reads every master key, and leaves those that a KMS has wrapped closed.
+func (c *signerCommand) keys() (keyChain, error) {
+	return keySource{
+		flag: "master-key", file: c.MasterKeyFile, variable: masterKeyVariable, kms: c.MasterKeyKMS, previous: c.PreviousMasterKeyFile,
+	}.read()
 }
 
 // Run is the signer until it is asked to stop.
 func (c *signerCommand) Run(ctx context.Context, s streams) error {
-	vault, err := c.vault()
+	keys, err := c.keys()
 	if err != nil {
 		return err
 	}
+	opening := &openingVault{chain: keys}
+	var tokens *custody.Tokens
 	var running atomic.Pointer[signer.Signer]
 	return service{
 		name: "signer", flags: &c.serviceFlags, address: c.HTTP, drain: signerDrain,
 		routes: keyRoutes(running.Load),
+		before: func(e environment) error {
+			tokens = custody.New(c.TokenModule, e.logger)
+			e.lifecycle.Started("tokens of signing keys", func(context.Context) error { tokens.Close(); return nil })
+			return nil
+		},
 		start: func(ctx context.Context, e environment) (process.Work, error) {
-			made, err := signer.New(ctx, signer.Config{Concurrency: c.Concurrency, Vault: vault}, signer.Dependencies{
+			vault, err := opening.get(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("nothing is signed, and deliveries wait: %w", err)
+			}
+			config := signer.Config{Concurrency: c.Concurrency, Vault: signature.Vault(vault), Custody: tokens}
+			made, err := signer.New(ctx, config, signer.Dependencies{
 				NATS: e.nats, Logger: e.logger, TracerProvider: e.telemetry.TracerProvider(), MeterProvider: e.telemetry.MeterProvider(),
 			})
 			if err != nil {
@@ -129,5 +124,6 @@ func keyRoutes(running func() *signer.Signer) []process.Route {
 	return []process.Route{
 		{Path: "/.well-known/jwks.json", Handler: of((*signer.Signer).ServeJWKS)},
 		{Path: "/keys/{tenant}/{endpoint}", Handler: of((*signer.Signer).ServeKeys)},
+		{Path: "/schemas/{tenant}/{type}/{version}", Handler: of((*signer.Signer).ServeSchema)},
 	}
 }

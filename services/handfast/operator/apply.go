@@ -13,17 +13,21 @@ import (
 	"github.com/handfast/handfast/pkg/stream"
 )
 
-// Apply stores documents and says what each of them changed; with dry, it only says. An unchanged document is not stored
-// again, except to enable an endpoint that its receiver had switched off. An error in the middle leaves those before it
-// stored: they are in the result.
-func (o *Operator) Apply(ctx context.Context, documents []*endpoint.Endpoint, dry bool) ([]Change, error) {
+// Apply stores documents and says what each of them changed. An unchanged document is not stored again, except to enable
+// an endpoint that its receiver had switched off. A scheme that a document does not list any more goes on signing for an
+// overlap, which is stored in its field signature.retiring. An error in the middle leaves those before it stored: they are
+// in the result.
+func (o *Operator) Apply(ctx context.Context, documents []*endpoint.Endpoint, how Application) ([]Change, error) {
+	if err := o.CheckPins(ctx, documents); err != nil {
+		return nil, err
+	}
 	kv, err := o.documents(ctx)
 	if err != nil {
 		return nil, err
 	}
 	changes := make([]Change, 0, len(documents))
 	for _, e := range documents {
-		change, err := o.apply(ctx, kv, e, dry)
+		change, err := o.apply(ctx, kv, e, how)
 		if err != nil {
 			return changes, err
 		}
@@ -32,8 +36,9 @@ func (o *Operator) Apply(ctx context.Context, documents []*endpoint.Endpoint, dr
 	return changes, nil
 }
 
-func (o *Operator) apply(ctx context.Context, kv jetstream.KeyValue, e *endpoint.Endpoint, dry bool) (Change, error) {
+func (o *Operator) apply(ctx context.Context, kv jetstream.KeyValue, e *endpoint.Endpoint, how Application) (Change, error) {
 	change := Change{Endpoint: e.Key().String(), Kind: Created}
+	next := succession{Endpoint: e}
 	held, found, err := o.read(ctx, kv, e.Key())
 	var unreadable *UnreadableError
 	switch {
@@ -42,7 +47,7 @@ func (o *Operator) apply(ctx context.Context, kv jetstream.KeyValue, e *endpoint
 	case err != nil:
 		return Change{}, err
 	case found:
-		if change.Fields, err = compare(held.Endpoint, e); err != nil {
+		if next, change.Fields, err = how.succeed(held.Endpoint, e, time.Now()); err != nil {
 			return Change{}, err
 		}
 		change.Kind = Changed
@@ -56,10 +61,11 @@ func (o *Operator) apply(ctx context.Context, kv jetstream.KeyValue, e *endpoint
 			}
 		}
 	}
-	if dry || change.Kind == Unchanged {
+	change.Notes, change.Warnings = next.notes(held.Endpoint), Warnings(next.Endpoint, time.Now())
+	if how.Dry || change.Kind == Unchanged {
 		return change, nil
 	}
-	change.Revision, err = o.put(ctx, kv, e, held.Revision)
+	change.Revision, err = o.put(ctx, kv, next.Endpoint, held.Revision)
 	return change, err
 }
 

@@ -27,13 +27,16 @@ type Stored struct {
 	Waiting uint64
 }
 
-// State is the endpoint's state in one word: "active", "held", "paused" or "disabled".
+// State is the endpoint's state in one word: "active", "held", "pending" (its receiver has not agreed yet),
+// "paused" or "disabled".
 func (s Stored) State() string {
 	switch {
 	case s.Disabled():
 		return "disabled"
 	case s.Paused:
 		return "paused"
+	case !s.Activated():
+		return "pending"
 	case s.Status.Held != nil:
 		return "held"
 	}

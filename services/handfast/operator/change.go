@@ -34,6 +34,9 @@ type Change struct {
 	Fields []Field `json:"fields,omitempty"`
 	// Note says what else there is to know.
 	Note string `json:"note,omitempty"`
+	// Notes say what the change means for the signatures, and Warnings what is known against them.
+	Notes    []string `json:"notes,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
 	// Revision is that of the stored document; 0 when nothing was stored.
 	Revision uint64 `json:"revision,omitempty"`
 }

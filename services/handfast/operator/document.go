@@ -133,7 +133,7 @@ func YAML(e *endpoint.Endpoint) ([]byte, error) {
 
 // fieldOrder is the order of the manual; other fields stand behind, by name.
 func fieldOrder(name string) int {
-	order := []string{"tenant", "name", "url", "description", "filter", "types", "signature", "tls", "identity", "trust", "retry", "limits", "paused", "ordered"}
+	order := []string{"tenant", "name", "url", "description", "filter", "types", "signature", "schemes", "algorithms", "retiring", "tls", "identity", "trust", "retry", "limits", "paused", "ordered"}
 	if i := slices.Index(order, name); i >= 0 {
 		return i
 	}

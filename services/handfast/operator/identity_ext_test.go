@@ -76,7 +76,7 @@ func (s shelf) apply(t *testing.T, presents string, names ...string) {
 		text := fmt.Sprintf("tenant: acme\nname: %s\nurl: https://%s.example.com/in\ntls: {identity: %s}\n", name, name, presents)
 		documents, err := operator.ParseDocuments([]operator.Source{{Name: name, Text: []byte(text)}})
 		require.NoError(t, err)
-		_, err = s.o.Apply(t.Context(), documents, false)
+		_, err = s.o.Apply(t.Context(), documents, operator.Application{})
 		require.NoError(t, err)
 	}
 }

@@ -89,8 +89,11 @@ func (o *Operator) expect(ctx context.Context, e event.Event) ([]Expected, error
 		// A filter that cannot be evaluated does not match, here as in the signer.
 		if wanted, err := to.Match(e); err == nil && wanted {
 			x := Expected{Endpoint: to.Key().String(), Delivery: delivery.NewID(e.Digest(), to.Key()), Paused: to.Paused}
-			if to.Status.Held != nil {
+			switch {
+			case to.Status.Held != nil:
 				x.Held = to.Status.Held.Outcome
+			case !to.Activated():
+				x.Held = delivery.NotActivated.String()
 			}
 			expected = append(expected, x)
 		}

@@ -100,6 +100,11 @@ func (o *Operator) Replay(ctx context.Context, chosen []Chosen, each func(Replay
 		return err
 	}
 	for _, c := range chosen {
+		if handled, err := o.replayEvent(ctx, c, each); err != nil {
+			return fmt.Errorf("replay %s: %w", c.ID, err)
+		} else if handled {
+			continue
+		}
 		r, err := o.replay(ctx, c, attempts[c.ID])
 		if err != nil {
 			return fmt.Errorf("replay %s: %w", c.ID, err)
@@ -181,6 +186,11 @@ func (o *Operator) replay(ctx context.Context, c Chosen, attempts []receipt.Rece
 	}
 	if err != nil {
 		return Replay{}, err
+	}
+	if words, err := o.redecide(ctx, &record, shown, to); err != nil {
+		return Replay{}, err
+	} else if words != "" {
+		return refused("%s", words), nil
 	}
 	r, err := o.schedule(ctx, record, trace, shown.sequence)
 	if r.Result == Replayed && to.Paused {
