@@ -36,6 +36,10 @@
 //     function's name and number of arguments. While an event is matched, an
 //     error (a missing attribute, a failed cast) means: not delivered, and a
 //     *FilterError for the caller to record.
+//   - A receiver's consent (Activated) is for one ActivationMark: what it was asked,
+//     where, and by whom. Any other document waits until it has agreed to that one;
+//     so does one that it had switched off since. Whoever reads a Registered sees
+//     it in Waiting, without a write by anybody.
 //   - A disabled endpoint is one whose Status names the revision that it has now.
 //     Applying the document again gives it a new revision, which enables it.
 //

@@ -138,7 +138,7 @@ type Revocation struct {
 	client  http.Client
 	lists   crlCache
 	flights singleflight.Group
-	parsing chan struct{} // bounds the memory that parsing takes
+	lanes   *lanes
 }
 
 // NewRevocation makes a checker that fetches CRLs through dial. When dial is nil, it is a net.Dialer under the zero
@@ -155,7 +155,7 @@ func NewRevocation(dial func(ctx context.Context, network, address string) (net.
 		return dial(ctx, network, address)
 	}
 	return &Revocation{
-		parsing: make(chan struct{}, 2),
+		lanes: newLanes(),
 		client: http.Client{
 			Transport: &http.Transport{
 				DialContext: bounded, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 16 << 10,

@@ -141,9 +141,14 @@ func (r *Revocation) load(ctx context.Context, key listKey, issuer *x509.Certifi
 	var list *crl
 	raw, err := r.fetch(ctx, key.url)
 	if err == nil {
-		r.parsing <- struct{}{}
+		leave, busy := r.lanes.enter(ctx, key.issuer, len(raw))
+		if busy != nil {
+			// No fault of the list, so it is not remembered as one: the next check tries again.
+			old, _, _ := r.lists.get(key, time.Now())
+			return old, fmt.Errorf("%s %w", quoteURL(key.url), busy)
+		}
 		list, err = parseCRL(raw, issuer)
-		<-r.parsing
+		leave()
 	}
 	if err != nil {
 		err = fmt.Errorf("%s %w", quoteURL(key.url), err)

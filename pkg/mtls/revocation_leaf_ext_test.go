@@ -28,7 +28,8 @@ func TestARevokedLeafHasNoWayOut(t *testing.T) {
 	source := host.page("/leaf.crl", func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
-		if asked++; asked > 1 { // each chain asks for itself, because lists are kept apart by issuer
+		asked++
+		if asked > 1 { // each chain asks for itself, because lists are kept apart by issuer
 			http.Error(w, "later", http.StatusServiceUnavailable)
 			return
 		}

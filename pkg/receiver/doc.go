@@ -63,6 +63,15 @@
 // strength are refused in one receiver, because a request stripped of the stronger
 // signature would pass for a new one.
 //
+// # Senders that ask first
+//
+// A sender may ask for consent before it delivers: by OPTIONS with
+// WebHook-Request-Origin (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 4),
+// which is answered with permission only if Origins names that origin; or, like
+// Adobe Acrobat Sign, by GET with X-AdobeSign-ClientId, which is answered, and
+// echoed in every answer, only if AdobeClientIDs names that id. Both come after
+// the client's certificate has been checked, and neither makes a client known.
+//
 // # What it must never do
 //
 // Let a request through because something about it could not be checked or

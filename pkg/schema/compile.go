@@ -66,7 +66,7 @@ func Compile(text []byte) (*Schema, error) {
 		return nil, invalid(l.problems...)
 	}
 	made, more := s.compile(len(l.problems) == 0)
-	if problems = append(l.problems, more...); len(problems) > 0 {
+	if problems = slices.Concat(l.problems, more); len(problems) > 0 {
 		return nil, invalid(problems...)
 	}
 	if problem := made.probe(); problem != nil {
@@ -130,11 +130,13 @@ func notTold(k jsonschema.ErrorKind) bool {
 // probe finds schemas that refer to themselves without end, or as good as that.
 func (c *checker) probe() *Problem {
 	for _, value := range []any{nil, true, "", json.Number("0"), []any{}, map[string]any{}} {
-		for _, p := range c.check(value, func(k jsonschema.ErrorKind) bool { _, cycle := k.(*kind.RefCycle); return cycle }) {
-			if p.Message == tooMuchWork {
-				p.Message = "has so many branches that even empty data takes too much work to check; make it simpler"
-			}
-			return &Problem{"schema", p.Message}
+		found := c.check(value, func(k jsonschema.ErrorKind) bool { _, cycle := k.(*kind.RefCycle); return cycle })
+		switch {
+		case len(found) == 0:
+		case found[0].Message == tooMuchWork:
+			return &Problem{"schema", "has so many branches that even empty data takes too much work to check; make it simpler"}
+		default:
+			return &Problem{"schema", found[0].Message}
 		}
 	}
 	return nil

@@ -30,10 +30,10 @@ const order = `{
   "$defs": {"item": {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string"}, "count": {"type": "integer"}}}}
 }`
 
-func compile(t testing.TB, text string) *schema.Schema {
-	t.Helper()
+func compile(tb testing.TB, text string) *schema.Schema {
+	tb.Helper()
 	s, err := schema.Compile([]byte(text))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return s
 }
 
@@ -274,5 +274,17 @@ func TestEqualDocuments(t *testing.T) {
 	a := compile(t, `{"type":"object","title":"x"}`)
 	assert.True(t, a.Equal(compile(t, "\xef\xbb\xbf{ \"title\":\"x\",\n\"type\":\"object\"}")))
 	assert.False(t, a.Equal(compile(t, `{"type":"object","title":"y"}`)))
-	assert.Equal(t, `{"title":"x","type":"object"}`, string(compile(t, "{ \"title\":\"x\",\n\"type\":\"object\"}").Document()))
+	assert.Equal(t, []byte(`{"title":"x","type":"object"}`), compile(t, "{ \"title\":\"x\",\n\"type\":\"object\"}").Document()) //nolint:testifylint // byte for byte
+}
+
+func TestChoicesForAnotherType(t *testing.T) {
+	t.Parallel()
+	s := compile(t, `{"anyOf":[{"$ref":"#/$defs/word"},{"type":"object","required":["a"]}],"$defs":{"word":{"type":"string","maxLength":1}}}`)
+	for data, want := range map[string][]schema.Problem{
+		`"xy"`: {{Path: "data", Message: "has 2 characters, and must have at most 1"}},
+		`{}`:   {{Path: "data", Message: `lacks "a"`}},
+		`1`:    {{Path: "data", Message: "is a number, and must be an object"}, {Path: "data", Message: "is a number, and must be text"}},
+	} {
+		assert.Equal(t, want, s.Check([]byte(data)), data)
+	}
 }

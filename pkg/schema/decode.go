@@ -1,10 +1,10 @@
 package schema
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -28,7 +28,8 @@ func decode(text []byte, root string) (any, []Problem) {
 	d.space()
 	value, ok := d.value()
 	if ok {
-		if d.space(); d.at < len(text) {
+		d.space()
+		if d.at < len(text) {
 			ok = d.fail("has more behind its end")
 		}
 	}
@@ -48,8 +49,8 @@ type decoder struct {
 
 func (d *decoder) fail(what string) bool {
 	before := d.text[:min(d.at, len(d.text))]
-	line := strings.Count(string(before), "\n") + 1
-	column := len(before) - strings.LastIndexByte(string(before), '\n')
+	line := bytes.Count(before, []byte("\n")) + 1
+	column := len(before) - bytes.LastIndexByte(before, '\n')
 	d.problems = append(d.problems, Problem{d.root, fmt.Sprintf("is not valid JSON: %s at line %d, column %d", what, line, column)})
 	return false
 }
@@ -123,7 +124,8 @@ func (d *decoder) object() (any, bool) {
 	}
 	object := make(map[string]any)
 	d.at++
-	if d.space(); d.next() == '}' {
+	d.space()
+	if d.next() == '}' {
 		d.at++
 		return object, true
 	}
@@ -135,7 +137,8 @@ func (d *decoder) object() (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		if d.space(); d.next() != ':' {
+		d.space()
+		if d.next() != ':' {
 			return nil, d.fail("a colon is missing")
 		}
 		d.at++
@@ -178,7 +181,8 @@ func (d *decoder) array() (any, bool) {
 	}
 	array := []any{}
 	d.at++
-	if d.space(); d.next() == ']' {
+	d.space()
+	if d.next() == ']' {
 		d.at++
 		return array, true
 	}
@@ -242,7 +246,8 @@ func (d *decoder) number() (any, bool) {
 		return nil, d.fail("a number without digits")
 	}
 	if d.next() == '.' {
-		if d.at++; !d.digits() {
+		d.at++
+		if !d.digits() {
 			return nil, d.fail("a number without digits behind its point")
 		}
 	}

@@ -1,10 +1,10 @@
 // Package schema holds the JSON Schemas by which a tenant's events are checked: many versions of each type of event, each
 // of which never changes.
 //
-//	               at   in force for events stored      named by an event's        pinned by
-//	               a    without a version of their own  own dataschema             an endpoint
-//	version 1  ────┼──────▶ until version 2 is ────────────▶ until it is deleted ──────▶ always
-//	version 2      ┼──────▶ from at + Delay on
+//	               stored   in force for events that      named by the dataschema   pinned by
+//	                        name no version               of an event               an endpoint
+//	version 1      10:00    10:00 + Delay, until 2 is     until it is deleted       always
+//	version 2      11:00    11:00 + Delay, until deleted  until it is deleted       always
 //
 //	document ─ Compile ─▶ Schema ─ Check(data) ─▶ nil, or a *ViolationError with everything that is wrong
 //	bucket ─ Registry.Put ─▶ Set of one type's versions ─ Registry.Judge(event, when) ─▶ Verdict

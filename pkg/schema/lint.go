@@ -49,7 +49,6 @@ type linter struct {
 	problems []Problem
 	nodes    int
 	path     []string
-	base     []string             // the $id that holds, the innermost last
 	known    map[string]bool      // addresses of schemas: <$id>#<JSON pointer> and <$id>#<anchor>
 	roots    []root               // resources around the place, the innermost last
 	refs     []reference          // to be resolved when all are known
@@ -65,7 +64,7 @@ type reference struct {
 	at, text, target string
 }
 
-func (l *linter) report(path, format string, args ...any) {
+func (l *linter) reportf(path, format string, args ...any) {
 	if len(l.problems) < 4*MaxProblems {
 		l.problems = append(l.problems, Problem{path, fmt.Sprintf(format, args...)})
 	}
@@ -85,13 +84,13 @@ func (l *linter) document(tree any) {
 			continue
 		}
 		if id, _, _ := strings.Cut(ref.target, "#"); id == "" || l.known[id+"#"] {
-			l.report(ref.at, "%s leads to no schema of this document; put it into $defs", quote(ref.text))
+			l.reportf(ref.at, "%s leads to no schema of this document; put it into $defs", quote(ref.text))
 			continue
 		}
-		l.report(ref.at, "%s leads out of the document, and nothing is fetched; copy what it leads to into $defs, and write #/$defs/NAME", quote(ref.text))
+		l.reportf(ref.at, "%s leads out of the document, and nothing is fetched; copy what it leads to into $defs, and write #/$defs/NAME", quote(ref.text))
 	}
 	if l.nodes > maxNodes {
-		l.report("schema", "consists of %d schemas; at most %d are accepted", l.nodes, maxNodes)
+		l.reportf("schema", "consists of %d schemas; at most %d are accepted", l.nodes, maxNodes)
 	}
 }
 
@@ -184,10 +183,10 @@ func (l *linter) resolve(ref string) string {
 // keywords looks at what the draft's own schema cannot judge.
 func (l *linter) keywords(object map[string]any) {
 	if d, ok := object["$schema"].(string); ok && strings.TrimSuffix(d, "#") != draft {
-		l.report(l.here("$schema"), "is %s; only draft 2020-12 is understood: %s", quote(d), draft)
+		l.reportf(l.here("$schema"), "is %s; only draft 2020-12 is understood: %s", quote(d), draft)
 	}
 	if _, ok := object["$vocabulary"]; ok {
-		l.report(l.here("$vocabulary"), "is for schemas of schemas; remove it")
+		l.reportf(l.here("$vocabulary"), "is for schemas of schemas; remove it")
 	}
 	for _, name := range []string{"$anchor", "$dynamicAnchor"} {
 		if anchor, ok := object[name].(string); ok {
@@ -219,7 +218,7 @@ func (l *linter) reference(name, ref string) {
 
 func (l *linter) expression(expression string, at ...string) {
 	if _, err := program(expression); err != nil {
-		l.report(l.here(at...), "%s", err)
+		l.reportf(l.here(at...), "%s", err)
 	}
 }
 

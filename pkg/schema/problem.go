@@ -47,7 +47,7 @@ const Broke = "the event breaks "
 
 // Reasons are the problems as texts, the first of which says what was broken.
 func (e *ViolationError) Reasons() []string {
-	reasons := []string{Broke + e.against()}
+	reasons := append(make([]string, 0, 1+len(e.Problems)), Broke+e.against())
 	for _, p := range e.Problems {
 		reasons = append(reasons, p.String())
 	}

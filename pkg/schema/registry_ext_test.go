@@ -22,25 +22,25 @@ func at(seconds float64) time.Time {
 }
 
 // put stores a version as the command would.
-func put(t testing.TB, r *schema.Registry, number int, applied float64, text, base string) schema.Name {
-	t.Helper()
+func put(tb testing.TB, r *schema.Registry, number int, applied float64, text, base string) schema.Name {
+	tb.Helper()
 	name := schema.Name{Kind: orders(), Number: number}
-	value, err := schema.Encode(name, compile(t, text), base)
-	require.NoError(t, err)
+	value, err := schema.Encode(name, compile(tb, text), base)
+	require.NoError(tb, err)
 	v := schema.Read(name, value, at(applied))
-	require.NoError(t, v.Problem())
+	require.NoError(tb, v.Problem())
 	r.Put(v)
 	return name
 }
 
-func ordered(t testing.TB, data string, header ...string) event.Event {
-	t.Helper()
+func ordered(tb testing.TB, data string, header ...string) event.Event {
+	tb.Helper()
 	h := nats.Header{"ce-specversion": {"1.0"}, "ce-id": {"1"}, "ce-source": {"/s"}, "ce-type": {"com.acme.order"}, "ce-datacontenttype": {"application/json"}}
 	for i := 0; i+1 < len(header); i += 2 {
 		h[header[i]] = []string{header[i+1]}
 	}
 	e, err := event.Parse("events.acme.com.acme.order", h, []byte(data))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return e
 }
 
@@ -68,7 +68,7 @@ func TestNamesOfSchemas(t *testing.T) {
 	}
 	for _, key := range []string{"", "acme", "acme.2", "acme..2", "acme.a.02", "acme.a.0", "acme.a.1000000", "acme.a.x", "ACME.a.1", "acme.a=2.1", "acme.a=2f.1", "acme.a=41.1", "acme.a=20b.1", "acme.a.1.deleted", "acme.retired", "acme.a.1.retired.retired", "acme." + strings.Repeat("a", 257) + ".1"} {
 		_, _, err := schema.ParseKey(key)
-		assert.Error(t, err, key)
+		require.Error(t, err, key)
 	}
 	_, err := schema.NewKind("Acme", "a b"+strings.Repeat("x", 300))
 	for _, want := range []string{"tenant", "printable ASCII", "at most 256"} {
@@ -163,7 +163,7 @@ func TestPinning(t *testing.T) {
 	require.ErrorAs(t, err, &unusable, "broken")
 	_, err = verdict.Pin(4)
 	require.ErrorAs(t, err, &unusable, "not there")
-	assert.ErrorContains(t, err, "there is no such version")
+	require.ErrorContains(t, err, "there is no such version")
 
 	verdict, err = r.Judge(ordered(t, `{}`, "ce-dataschema", "https://else.example.com"), at(10))
 	require.NoError(t, err)
@@ -252,7 +252,7 @@ func TestManyCheckAtOnce(t *testing.T) {
 		all.Go(func() {
 			for range 50 {
 				_, err := r.Judge(ordered(t, fmt.Sprintf(`{"id":"AB%d","total":%d}`, i, i)), at(10))
-				assert.NoError(t, err)
+				assert.NoError(t, err) //nolint:testifylint // require must not be called beside the test
 				_, err = r.Judge(ordered(t, `{"id":1,"total":"x"}`), at(10))
 				assert.ErrorContains(t, err, "2 problems")
 			}

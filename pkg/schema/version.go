@@ -15,6 +15,7 @@ const Delay = 500 * time.Millisecond
 // Version is one version of a schema as it stands in the bucket. It never changes.
 type Version struct {
 	Name
+
 	// URI is what dataschema says of it.
 	URI string
 	// Applied is when the broker stored it, and Retired when it stored its deletion; zero for a version that is not

@@ -106,6 +106,16 @@ func (r Ring) signers(scheme string, now time.Time) ([]Key, error) {
 	return keys, nil
 }
 
+// Has reports whether the ring holds a key of the scheme, in whatever state.
+func (r Ring) Has(scheme string) bool {
+	for i := range r.keys {
+		if r.keys[i].Scheme == scheme {
+			return true
+		}
+	}
+	return false
+}
+
 func (r Ring) count(scheme string) int {
 	n := 0
 	for _, k := range r.keys {

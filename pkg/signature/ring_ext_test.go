@@ -1,6 +1,7 @@
 package signature_test
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -104,4 +105,13 @@ func TestKeyWithoutSecret(t *testing.T) {
 	require.ErrorIs(t, err, signature.ErrInvalidKey)
 	_, err = generate(t, "k", "v1", signature.Revoked).Verifier()
 	assert.ErrorIs(t, err, signature.ErrInvalidKey)
+}
+
+func TestRingHas(t *testing.T) {
+	key, err := signature.GenerateKey(signature.V1a, time.Time{}, rand.Reader)
+	require.NoError(t, err)
+	ring := ringOf(t, key)
+	assert.True(t, ring.Has(signature.V1a), "a next key counts")
+	assert.False(t, ring.Has(signature.V1))
+	assert.False(t, signature.Ring{}.Has(signature.V1a))
 }

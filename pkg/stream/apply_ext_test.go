@@ -51,7 +51,7 @@ func TestApplyTwiceChangesNothing(t *testing.T) {
 	assert.Equal(t, stream.Topology{Partitions: 4, Replicas: 1, MaxBytes: 1 << 30}, topology, "services read what was chosen")
 	first := look(t, b.js)
 	assert.Equal(t, []string{
-		"BACKLOG", "DEADLETTERS", "DELIVERIES", "EVENTS", "KV_alerts", "KV_dispatchers", "KV_endpoints", "KV_identities", "KV_signing-keys", "RECEIPTS", "RETRIES",
+		"BACKLOG", "DEADLETTERS", "DELIVERIES", "EVENTS", "KV_alerts", "KV_dispatchers", "KV_endpoints", "KV_identities", "KV_schemas", "KV_signing-keys", "RECEIPTS", "RETRIES",
 	}, slices.Sorted(maps.Keys(first.Streams)))
 	assert.Equal(t, []string{"DELIVERIES/p000", "DELIVERIES/p001", "DELIVERIES/p002", "DELIVERIES/p003", "EVENTS/signer", "RETRIES/due"},
 		slices.Sorted(maps.Keys(first.Consumers)))

@@ -128,7 +128,8 @@ func (f *follower) follow(ctx context.Context, status <-chan nats.Status) error 
 		case <-told:
 			err = f.catchUp(ctx, newest.Load())
 		case <-tick.C:
-			if polls++; polls%identityChecks == 0 {
+			polls++
+			if polls%identityChecks == 0 {
 				err = f.check(ctx)
 			}
 			if err == nil {

@@ -78,7 +78,9 @@ func (r reader) add(to *page, msg *nats.Msg) (end bool, err error) {
 	// Every stored message comes with its sequence, and the broker's own words come without.
 	if lastValue(msg.Header, jetstream.SequenceHeader) != "" {
 		entry, err := r.entry(msg)
-		to.entries = append(to.entries, entry)
+		if err == nil {
+			to.entries = append(to.entries, entry)
+		}
 		return false, err
 	}
 	switch status := msg.Header.Get("Status"); status {

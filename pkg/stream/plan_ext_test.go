@@ -41,7 +41,7 @@ func TestPlanIsWhatApplyDoes(t *testing.T) {
 
 	changes, err := small.Plan(t.Context(), js)
 	require.NoError(t, err)
-	require.Len(t, changes, 6+4+5, "streams, consumers, buckets")
+	require.Len(t, changes, 6+4+6, "streams, consumers, buckets")
 	for _, c := range changes {
 		assert.True(t, c.Create, "%s %s", c.Kind, c.Name)
 	}

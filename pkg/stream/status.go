@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +36,7 @@ func (c *Catalogue) UpdateStatus(ctx context.Context, key endpoint.Key, change f
 		if err != nil {
 			return endpoint.Status{}, fmt.Errorf("write status of endpoint %s: %w", key, err)
 		}
-		if string(after) == string(before) {
+		if bytes.Equal(after, before) {
 			return now, nil
 		}
 		if err := c.writeStatus(ctx, key, after, revision); !errors.Is(err, ErrConflict) {

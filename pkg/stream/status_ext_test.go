@@ -22,7 +22,7 @@ type statuses struct {
 	revision uint64
 }
 
-func withStatuses(t *testing.T, story func(*testing.T, *statuses)) {
+func withStatuses(t *testing.T, story func(*statuses)) {
 	t.Helper()
 	ticking(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -33,7 +33,7 @@ func withStatuses(t *testing.T, story func(*testing.T, *statuses)) {
 		require.NoError(t, err)
 		revision, err := catalogue.Apply(t.Context(), document(t, "orders", "one.example.com"))
 		require.NoError(t, err)
-		story(t, &statuses{Catalogue: catalogue, t: t, kv: kv, revision: revision})
+		story(&statuses{Catalogue: catalogue, t: t, kv: kv, revision: revision})
 	})
 }
 
@@ -60,7 +60,8 @@ func (s *statuses) hold(since time.Time, detail string) endpoint.Status {
 // TestTheFactsInAStatusAreSeparate: that an endpoint is held and that it is disabled is found out by different
 // dispatchers, and neither of them ends the other's.
 func TestTheFactsInAStatusAreSeparate(t *testing.T) {
-	withStatuses(t, func(t *testing.T, s *statuses) {
+	withStatuses(t, func(s *statuses) {
+		t := s.t
 		began := time.Now()
 		s.hold(began, "refused")
 		s.disable(s.revision, "HTTP 410")
@@ -82,7 +83,8 @@ func TestTheFactsInAStatusAreSeparate(t *testing.T) {
 
 // TestAHoldIsOneStory: whoever comes second does not begin it anew, and a probe speaks of its own hold only.
 func TestAHoldIsOneStory(t *testing.T) {
-	withStatuses(t, func(t *testing.T, s *statuses) {
+	withStatuses(t, func(s *statuses) {
+		t := s.t
 		first := time.Now()
 		s.hold(first, "first")
 		after := s.hold(first.Add(time.Millisecond), "second")
@@ -109,7 +111,8 @@ func TestAHoldIsOneStory(t *testing.T) {
 // TestALate410SaysNothingAboutALaterDocument has two dispatchers write what they know of two documents, the older one
 // last.
 func TestALate410SaysNothingAboutALaterDocument(t *testing.T) {
-	withStatuses(t, func(t *testing.T, s *statuses) {
+	withStatuses(t, func(s *statuses) {
+		t := s.t
 		later, err := s.Apply(t.Context(), document(t, "orders", "two.example.com"))
 		require.NoError(t, err)
 		s.disable(later, "the new one")
@@ -123,10 +126,12 @@ func TestALate410SaysNothingAboutALaterDocument(t *testing.T) {
 
 // TestNobodyWritesOverAnother lets somebody else write between the reading and the writing, once and without end.
 func TestNobodyWritesOverAnother(t *testing.T) {
-	withStatuses(t, func(t *testing.T, s *statuses) {
+	withStatuses(t, func(s *statuses) {
+		t := s.t
 		tries := 0
 		after, err := s.UpdateStatus(t.Context(), orders(), func(status *endpoint.Status) {
-			if tries++; tries == 1 {
+			tries++
+			if tries == 1 {
 				s.disable(s.revision, "in between")
 			}
 			status.Held = &endpoint.Held{Since: time.Now(), Detail: "mine"}
@@ -154,7 +159,8 @@ func TestNobodyWritesOverAnother(t *testing.T) {
 
 // TestAStatusThatStandsIsNotWrittenAgain, because every write wakes the endpoint.
 func TestAStatusThatStandsIsNotWrittenAgain(t *testing.T) {
-	withStatuses(t, func(t *testing.T, s *statuses) {
+	withStatuses(t, func(s *statuses) {
+		t := s.t
 		require.NoError(t, s.Release(t.Context(), orders()))
 		at := stream.StatusKey(orders(), 4)
 		_, err := s.kv.Get(t.Context(), at)

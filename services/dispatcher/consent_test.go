@@ -15,10 +15,10 @@ import (
 	"github.com/handfast/handfast/pkg/mtls"
 )
 
-func asking(t testing.TB, setting string) endpoint.Registered {
-	t.Helper()
+func asking(tb testing.TB, setting string) endpoint.Registered {
+	tb.Helper()
 	e, err := endpoint.Parse([]byte("tenant: acme\nname: orders\nurl: https://hooks.example.com/secret\nactivation: " + setting))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return endpoint.Registered{Endpoint: e, Revision: 1}
 }
 
@@ -27,18 +27,18 @@ const adobe = "{kind: adobe-sign, client_id: CBJ}"
 func TestTheQuestionIsThatOfTheSpecification(t *testing.T) {
 	method, header := question(asking(t, "{kind: cloudevents, origin: A.example}").Activation)
 	assert.Equal(t, http.MethodOptions, method)
-	assert.Equal(t, http.Header{"WebHook-Request-Origin": {"a.example"}}, header) //nolint:staticcheck // as it is spelt
+	assert.Equal(t, http.Header{"WebHook-Request-Origin": {"a.example"}}, header)
 	_, header = question(asking(t, "{kind: cloudevents, origin: a.example, rate: 7}").Activation)
-	assert.Equal(t, []string{"7"}, header["WebHook-Request-Rate"]) //nolint:staticcheck // as it is spelt
+	assert.Equal(t, http.Header{"WebHook-Request-Origin": {"a.example"}, "WebHook-Request-Rate": {"7"}}, header)
 	method, header = question(asking(t, adobe).Activation)
 	assert.Equal(t, http.MethodGet, method)
-	assert.Equal(t, http.Header{"X-AdobeSign-ClientId": {"CBJ"}}, header) //nolint:staticcheck // as it is spelt
+	assert.Equal(t, http.Header{"X-AdobeSign-ClientId": {"CBJ"}}, header)
 }
 
 func TestAMessageNamesUsOnce(t *testing.T) {
-	given := http.Header{"webhook-id": {"msg_1"}, "x-adobesign-clientid": {"forged"}, "X-ADOBESIGN-CLIENTID": {"forged", "again"}} //nolint:staticcheck // as a foreign writer spells it
+	given := http.Header{"webhook-id": {"msg_1"}, "x-adobesign-clientid": {"forged"}, "X-ADOBESIGN-CLIENTID": {"forged", "again"}}
 	out := marked(given, asking(t, adobe).Activation)
-	assert.Equal(t, http.Header{"webhook-id": {"msg_1"}, "X-AdobeSign-ClientId": {"CBJ"}}, out) //nolint:staticcheck // as it is spelt
+	assert.Equal(t, http.Header{"webhook-id": {"msg_1"}, "X-AdobeSign-ClientId": {"CBJ"}}, out)
 	assert.Len(t, given, 3, "the message itself is not touched")
 	assert.Equal(t, given, marked(given, endpoint.Activation{}))
 }

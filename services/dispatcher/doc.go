@@ -10,10 +10,17 @@
 //	                  │  (bounded length, bounded concurrency)
 //	                  ▼
 //	finished before? ── yes ──▶ ack
+//	receiver allows so many a minute? ── its turn is far ──▶ RETRIES until about then, costs no attempt
+//	                  ▼
+//	receiver has not agreed, endpoint held or paused? ── yes ──▶ RETRIES, and by a signer into BACKLOG
+//	                  ▼
 //	signature stale? ── yes ──▶ RETRIES, costs no attempt
 //	                  ▼
 //	POST over mutual TLS ──▶ Outcome ──▶ Policy ──▶ settle: receipt and what comes next are stored, then the ack
 //
 // A fetch loop only enqueues, so one slow destination keeps nothing waiting but its own lane. Everything that a message
 // needs next is stored before it is acked; a crash in between repeats an attempt and loses nothing.
+//
+// It must never send a byte of an event to a receiver that was to be asked first and has not agreed (activate.go), send
+// faster than a receiver allows (pace.go), or count either as an attempt.
 package dispatcher

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/handfast/handfast/pkg/delivery"
 	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/stream"
 )
@@ -32,8 +33,9 @@ const (
 type paces struct {
 	mu    sync.Mutex
 	all   map[endpoint.Key]*pace
-	first map[int]time.Time // per partition, since when this dispatcher is first in its order
-	reset time.Time         // what was sent before is forgotten
+	rests map[endpoint.Key]time.Time // until then the receiver wants nothing
+	first map[int]time.Time          // per partition, since when this dispatcher is first in its order
+	reset time.Time                  // what was sent before is forgotten
 }
 
 type pace struct {
@@ -137,6 +139,30 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// rest notes that a receiver wants nothing until a time (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 2.2).
+func (p *paces) rest(key endpoint.Key, until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.rests == nil || len(p.rests) >= maxPaces {
+		p.rests = make(map[endpoint.Key]time.Time)
+	}
+	p.rests[key] = later(p.rests[key], until)
+	if at := p.all[key]; at != nil {
+		at.free = later(at.free, until)
+	}
+}
+
+// resting is how long a receiver still wants nothing.
+func (p *paces) resting(key endpoint.Key, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	until, known := p.rests[key]
+	if known && !until.After(now) {
+		delete(p.rests, key)
+	}
+	return max(0, until.Sub(now))
+}
+
 // turns notes for which partitions this dispatcher is first, so that it knows since when.
 func (p *paces) turns(partitions int, owns func(partition int) bool, now time.Time) {
 	p.mu.Lock()
@@ -177,36 +203,53 @@ func (d *Dispatcher) paced(key endpoint.Key) (perMinute int) {
 // await waits for the turn of a message. False means that the message has been taken care of.
 func (d *Dispatcher) await(ctx context.Context, h *held) bool {
 	key := h.signed.Delivery.Endpoint
-	perMinute := d.paced(key)
-	if perMinute == 0 {
-		return true
+	if to, ok := d.endpoints.Get(key); !ok || to.Activation.Kind == endpoint.NoActivation {
+		return true // nothing was agreed, and nothing is looked up
 	}
+	perMinute, wait := d.paced(key), d.paces.resting(key, time.Now())
 	partition := stream.Partition(key, d.topology.Partitions)
-	back := func(after time.Duration) bool {
-		d.ledger.end(h.signed.Delivery, false)
-		d.giveBack(h.msg, after)
-		d.release(h)
-		return false
-	}
-	if d.members.Rank(partition) != 0 {
-		return back(time.Second)
-	}
-	wait, near := d.paces.take(key, partition, perMinute, time.Now())
-	if !near {
+	switch {
+	case wait > nearTurn:
 		d.later(ctx, h, wait)
 		return false
+	case perMinute == 0 && wait == 0:
+		return true
+	case perMinute > 0 && d.members.Rank(partition) != 0:
+		return d.back(h, time.Second)
+	case perMinute > 0:
+		var near bool
+		if wait, near = d.paces.take(key, partition, perMinute, time.Now()); !near {
+			d.later(ctx, h, wait)
+			return false
+		}
 	}
 	turn := time.NewTimer(wait)
 	defer turn.Stop()
 	select {
 	case <-turn.C:
 	case <-d.quit:
-		return back(0)
+		return d.back(h, 0)
 	}
-	if d.members.Rank(partition) != 0 {
-		return back(time.Second)
+	if perMinute > 0 && d.members.Rank(partition) != 0 {
+		return d.back(h, time.Second)
 	}
 	return true
+}
+
+// back leaves a message that has been begun to the one that is first in the order. It returns false.
+func (d *Dispatcher) back(h *held, after time.Duration) bool {
+	d.ledger.end(h.signed.Delivery, false)
+	d.giveBack(h.msg, after)
+	d.release(h)
+	return false
+}
+
+// throttle notes that a receiver that we have agreed with by the web hook specification wants nothing for a while: then
+// that holds for every message, and not for the one that was turned down only.
+func (d *Dispatcher) throttle(r *result) {
+	if r.verdict.Outcome == delivery.Throttled && r.verdict.RetryAfter > 0 && r.to.Activation.Kind == endpoint.CloudEventsActivation {
+		d.paces.rest(r.to.Key(), time.Now().Add(r.verdict.RetryAfter))
+	}
 }
 
 // turnOf is how long a message whose lane has no room stays away when its receiver allows so many requests per minute; 0

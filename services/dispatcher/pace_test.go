@@ -15,7 +15,7 @@ func start() time.Time { return time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC) }
 
 func TestTurnsAreNeverCloserThanTheRateAllows(t *testing.T) {
 	t.Parallel()
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's choices
+	random := rand.New(rand.NewPCG(1, 2))
 	for _, rate := range []int{1, 7, 60, 120, 6000, 1_000_000} {
 		var p paces
 		key, now, every := endpoint.Key{Tenant: "acme", Name: "orders"}, start(), interval(rate)

@@ -206,6 +206,9 @@ func (d *Dispatcher) report(ctx context.Context, r *result, step delivery.Step) 
 	if r.verdict.Outcome.Hold() || step.Action == delivery.Bury || step.Action == delivery.Disable {
 		level = slog.LevelWarn
 	}
+	if r.verdict.Outcome == delivery.LaneFull && r.verdict.RetryAfter > 0 {
+		level = slog.LevelDebug // as agreed with the receiver
+	}
 	attributes := []slog.Attr{
 		slog.String("delivery", string(r.signed.Delivery.ID)), slog.String("endpoint", r.signed.Delivery.Endpoint.String()),
 		slog.Int("attempt", r.signed.Delivery.Attempt), slog.String("outcome", r.verdict.Outcome.String()),

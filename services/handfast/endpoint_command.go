@@ -73,7 +73,8 @@ func (c *endpointGetCommand) Run(ctx context.Context, s streams) error {
 		}
 		s.printf("# %s, stored at %s as revision %d\n", held.State(), stamp(held.Changed), held.Revision)
 		if held.Disabled() {
-			s.printf("# disabled at %s: %s\n# apply the document again to enable it\n", stamp(held.Status.Disabled.At), table.Clean(held.Status.Disabled.Reason))
+			s.printf("# disabled at %s: %s\n# apply the document again to enable it; what it has missed stands in the dead letters, and goes out by\n# handfast deadletter replay --endpoint %s --since %s\n",
+				stamp(held.Status.Disabled.At), table.Clean(held.Status.Disabled.Reason), c.Endpoint.Key, held.Status.Disabled.At.UTC().Truncate(time.Second).Format(time.RFC3339))
 		}
 		printActivation(s, held)
 		if held.Waiting > 0 {

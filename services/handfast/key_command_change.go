@@ -72,7 +72,7 @@ func (f *keyFlags) tell(s streams, change operator.KeyChange) error {
 func became(change operator.KeyChange, now time.Time) string {
 	state := stateNow(change.Key, now)
 	switch change.Kind {
-	case operator.Created, operator.Imported:
+	case operator.Created, operator.Imported, operator.Moved:
 		return change.Kind + ", and " + state
 	case operator.Unchanged:
 		return state + " already"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/handfast/handfast/pkg/endpoint"
+	"github.com/handfast/handfast/pkg/signature"
 	"github.com/handfast/handfast/services/handfast/connection"
 	"github.com/handfast/handfast/services/handfast/operator"
 	"github.com/handfast/handfast/services/handfast/table"
@@ -24,7 +25,7 @@ type keyListCommand struct {
 // Help is the manual.
 func (*keyListCommand) Help() string {
 	return `A key is next (known, does not sign yet), active (signs), retiring (signs until it ends), retired (its end has passed) or
-revoked (never signs again). No secret is shown.
+revoked (never signs again). No secret is shown. What is HELD sealed is in the bucket; in a token, it never leaves that.
 
   handfast key list
   handfast key list acme
@@ -75,7 +76,7 @@ func (c *keyListCommand) Run(ctx context.Context, s streams) error {
 
 func (c *keyListCommand) print(s streams, all []operator.HeldKeys) error {
 	t := newTable(table.Column{Name: "ENDPOINT", Whole: true}, table.Column{Name: "ID", Whole: true}, table.Column{Name: "SCHEME", Whole: true},
-		table.Column{Name: "STATE", Whole: true}, table.Column{Name: "CREATED", Whole: true}, table.Column{Name: "ENDS", Whole: true})
+		table.Column{Name: "STATE", Whole: true}, table.Column{Name: "CREATED", Whole: true}, table.Column{Name: "ENDS", Whole: true}, table.Column{Name: "HELD", Whole: true})
 	now := time.Now()
 	var closed []error
 	weak := map[string]bool{}
@@ -97,7 +98,7 @@ func (c *keyListCommand) print(s streams, all []operator.HeldKeys) error {
 			if !shown.Created.IsZero() {
 				created = stamp(shown.Created)
 			}
-			t.Row(shown.Endpoint, shown.ID, shown.Scheme, stateNow(k, now), created, shown.ends())
+			t.Row(shown.Endpoint, shown.ID, shown.Scheme, stateNow(k, now), created, shown.ends(), heldWhere(k))
 		}
 	}
 	if len(all) == 0 {
@@ -114,4 +115,12 @@ func (c *keyListCommand) print(s streams, all []operator.HeldKeys) error {
 		}
 	}
 	return errors.Join(closed...)
+}
+
+// heldWhere says whether the private part is sealed in the bucket, or stays in a token.
+func heldWhere(k signature.Key) string {
+	if k.Custody() != "" {
+		return "token"
+	}
+	return "sealed"
 }

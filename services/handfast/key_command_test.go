@@ -1,16 +1,20 @@
 package main
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/handfast/handfast/pkg/signature"
 	"github.com/handfast/handfast/pkg/stream/embedded"
 )
 
@@ -53,4 +57,29 @@ func TestASignerShowsPublicKeys(t *testing.T) {
 	assert.Equal(t, next.Key.ID, rotated.Key.ID)
 	says(t, "http://"+page+"/keys/acme/orders", http.StatusOK, `"state":"retiring"`)
 	assert.Zero(t, s.end())
+}
+
+// TestHiddenSecretsHaveTheFormOfTheirScheme: what stands for a secret says what to expect, and every real one has that form.
+func TestHiddenSecretsHaveTheFormOfTheirScheme(t *testing.T) {
+	for scheme, want := range map[string]string{
+		"v1": "whsec_BASE64 (hidden)", "stripe": "whsec_TEXT (hidden)", "rfc9421-hmac-sha256": "BASE64 (hidden)",
+		"slack": "TEXT (hidden)", "github": "TEXT (hidden)", "docusign": "TEXT (hidden)", "pagerduty": "TEXT (hidden)",
+		"shopify": "TEXT (hidden)", "twilio": "TEXT (hidden)", "template": "TEXT (hidden)",
+	} {
+		assert.Equal(t, want, hidden(scheme))
+	}
+	for _, scheme := range signature.Schemes() {
+		key, err := signature.GenerateKey(scheme, time.Now(), rand.Reader)
+		require.NoError(t, err)
+		form := signature.SecretForm(scheme)
+		require.NotEmpty(t, form, scheme)
+		head, _, found := strings.Cut(form, "_")
+		assert.Equal(t, found, strings.HasPrefix(key.Reveal(), head+"_"), scheme)
+		if strings.HasSuffix(form, "BASE64") {
+			_, encoded, _ := strings.Cut("_"+strings.ReplaceAll(key.Reveal(), "_", ""), "_")
+			_, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(encoded, head))
+			assert.NoError(t, err, scheme)
+		}
+	}
+	assert.Empty(t, signature.SecretForm("v9"))
 }

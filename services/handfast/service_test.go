@@ -152,7 +152,7 @@ func TestDevGoesOnWhereItStopped(t *testing.T) {
 
 	status, out, _ := invoke(t, "topology", "apply", "--server", url)
 	assert.Equal(t, 0, status)
-	assert.Equal(t, "0 created, 0 changed, 45 unchanged\n", out)
+	assert.Equal(t, "0 created, 0 changed, 46 unchanged\n", out)
 	nc, err := nats.Connect(url)
 	require.NoError(t, err)
 	js, err := jetstream.New(nc)
@@ -229,7 +229,7 @@ func TestServicesWaitForNATSAndForTheTopology(t *testing.T) {
 	assert.Contains(t, out, "consumer  DELIVERIES/p001          would be created\n")
 	status, out, said = invoke(t, "topology", "apply", "--server", server, "--partitions", "2")
 	require.Equal(t, 0, status, said)
-	assert.Contains(t, out, "\n15 created, 0 changed, 0 unchanged\n")
+	assert.Contains(t, out, "\n16 created, 0 changed, 0 unchanged\n")
 	status, out, _ = invoke(t, "topology", "apply", "--server", server, "--max-bytes", "2GiB", "--json")
 	require.Equal(t, 0, status)
 	assert.Contains(t, out, `{"kind":"stream","name":"RECEIPTS","result":"changed","fields":[{"name":"max_bytes","old":"1073741824","new":"2147483648"}]}`)

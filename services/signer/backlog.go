@@ -274,7 +274,7 @@ func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
 			return nil // those behind it came later
 		}
 		content, err := s.payload(ctx, record)
-		if _, lost := errors.AsType[*lostError](err); lost {
+		if _, lost := errors.AsType[*lostError](err); lost || schemaSays(err) {
 			s.kept[key] = raw.Sequence
 			continue // the drain will say so
 		}

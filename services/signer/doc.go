@@ -1,14 +1,16 @@
 // Package signer is the service that turns events into signed requests.
 //
-//	reads    EVENTS (consumer "signer"), retries.due.> (consumer "due"), buckets endpoints and signing-keys
+//	reads    EVENTS (consumer "signer"), retries.due.> (consumer "due"), buckets endpoints, signing-keys and schemas
 //	writes   DELIVERIES, DEADLETTERS, retries.at.>, signing-keys (keys that do not exist yet)
-//	serves   public keys over HTTP: /.well-known/jwks.json and /keys/TENANT/ENDPOINT
+//	serves   public keys over HTTP: /.well-known/jwks.json and /keys/TENANT/ENDPOINT; schemas: /schemas/TENANT/TYPE/VERSION
 //	holds    signing keys, in memory; the master key under which they are sealed
 //	must not talk to the internet, or see a client certificate's key
 //
 // For an event:
 //
 //	parse ── invalid ──▶ DEADLETTERS with every reason
+//	  ▼
+//	check its data against the schema of its type, if there is one ── breaks it ──▶ DEADLETTERS with every reason
 //	  ▼
 //	match the tenant's endpoints ── none ──▶ done
 //	  ▼

@@ -24,6 +24,10 @@ import (
 // acknowledged in time.
 const drainTime = workTime / 2
 
+// manyUnready is how many deliveries in a row may fail to be signed, each for a reason of its own, before a pass ends:
+// more often than not it is one reason for all.
+const manyUnready = 256
+
 // place is where a waiting delivery stands in a backlog.
 type place struct {
 	event    uint64 // its age, and
@@ -34,6 +38,8 @@ type place struct {
 type draining struct {
 	mu   sync.Mutex
 	busy map[endpoint.Key]bool
+	// passed is how many at the head of a backlog were left where they are by the passes before.
+	passed map[endpoint.Key]int
 }
 
 func (d *draining) begin(key endpoint.Key) bool {
@@ -75,22 +81,48 @@ func unready(err error) error {
 	return &unreadyError{err}
 }
 
+// before is where a pass over so many begins.
+func (d *draining) before(key endpoint.Key, places int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.passed[key] >= places {
+		delete(d.passed, key)
+	}
+	return d.passed[key]
+}
+
+// pass notes that a pass has come so much further without anything to show for it; 0 ends the story.
+func (d *draining) pass(key endpoint.Key, further int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if further == 0 {
+		delete(d.passed, key)
+		return
+	}
+	if d.passed == nil {
+		d.passed = make(map[endpoint.Key]int)
+	}
+	d.passed[key] += further
+}
+
 // drain signs what waits for an endpoint, the oldest first. It looks through the whole backlog before it begins: what
 // was under way when the endpoint began to wait comes into it behind younger ones, and so does what was given its
 // payload to take along. A delivery leaves the backlog only after its request, or its dead letter, is stored.
 //
 // One that cannot be signed for a reason of its own stays where it is and does not stop those behind it. The error tells
-// about it when nothing else is left, so that the wake-up comes again.
+// about it when nothing else is left, so that the wake-up comes again. Very many of them end the pass, and the next one
+// begins behind them.
 func (s *Signer) drain(ctx context.Context, key endpoint.Key) (more bool, err error) {
 	places, err := s.survey(ctx, key)
 	if err != nil {
 		return false, err
 	}
 	began := time.Now() // looking through a long backlog over a slow way must not use up the time to sign
+	from := s.draining.before(key, len(places))
 	gone, left := 0, 0
 	var problem error
-	for _, at := range places {
-		if time.Since(began) > drainTime || s.stopping.Load() {
+	for _, at := range slices.Concat(places[from:], places[:from]) {
+		if time.Since(began) > drainTime || s.stopping.Load() || gone == 0 && left == manyUnready {
 			break
 		}
 		if to, ok := s.endpoints.Get(key); ok && to.Waiting() {
@@ -112,8 +144,10 @@ func (s *Signer) drain(ctx context.Context, key endpoint.Key) (more bool, err er
 		problem = cmp.Or(problem, error(own))
 	}
 	if gone == 0 && left > 0 {
+		s.draining.pass(key, left)
 		return false, fmt.Errorf("%d of its deliveries cannot be signed at present, and stay in the backlog; the oldest: %w", left, problem)
 	}
+	s.draining.pass(key, 0)
 	return len(places) > 0, nil // there may be new ones by now
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -75,6 +74,9 @@ func (k *Keyring) ring(ctx context.Context, key endpoint.Key, schemes []string) 
 	if held.err != nil || complete(held.ring, schemes) {
 		return held.ring, held.err
 	}
+	if err := k.fits(ctx, key); err != nil {
+		return signature.Ring{}, err
+	}
 	made := false
 	ring, err := k.Change(ctx, key, func(before signature.Ring) (signature.Ring, error) {
 		if made = !complete(before, schemes); !made {
@@ -89,9 +91,8 @@ func (k *Keyring) ring(ctx context.Context, key endpoint.Key, schemes []string) 
 }
 
 func complete(ring signature.Ring, schemes []string) bool {
-	keys := ring.Keys()
 	for _, scheme := range schemes {
-		if !slices.ContainsFunc(keys, func(k signature.Key) bool { return k.Scheme == scheme }) {
+		if !ring.Has(scheme) {
 			return false
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -59,6 +58,18 @@ func (m *missed) forget(key endpoint.Key) {
 	delete(m.count, key)
 }
 
+// reasons say why there is no delivery, and how to get it.
+func (m *missed) reasons(to endpoint.Registered, number int, event uint64) []string {
+	all := []string{
+		"the endpoint is disabled: " + to.Status.Disabled.Reason,
+		fmt.Sprintf("No attempt was made. Apply its document again to enable it, then `handfast deadletter replay --endpoint %s` while its events are kept (7 days)", to.Key()),
+	}
+	if number == m.most {
+		all = append(all, fmt.Sprintf("this is letter %d of this endpoint; what comes after event %d leaves none until its document is applied again", number, event))
+	}
+	return all
+}
+
 // miss keeps the event for an endpoint that is disabled as a dead letter. Beyond the bound there is none; the last one
 // says so.
 func (s *Signer) miss(ctx context.Context, e *stored, to endpoint.Registered, d delivery.Delivery) (leaving, error) {
@@ -67,22 +78,14 @@ func (s *Signer) miss(ctx context.Context, e *stored, to endpoint.Registered, d 
 		return nil, nil //nolint:nilnil // nothing is on its way, and nothing is wrong
 	}
 	outcome := delivery.Gone
-	reasons := []string{
-		"the endpoint is disabled: " + to.Status.Disabled.Reason,
-		fmt.Sprintf("No attempt was made. Apply its document again to enable it, then `handfast deadletter replay --endpoint %s` while its events are kept (7 days)", to.Key()),
-	}
 	level := slog.LevelDebug
-	switch number {
-	case 1:
+	if number == 1 || number == s.missed.most {
 		level = slog.LevelWarn
-	case s.missed.most:
-		level = slog.LevelWarn
-		reasons = append(reasons, "this is letter "+strconv.Itoa(number)+" of this endpoint; events after number "+strconv.FormatUint(e.sequence, 10)+" of EVENTS leave none until its document is applied again")
 	}
 	s.logger.Log(ctx, level, "event is not delivered because its endpoint is disabled; it is kept as a dead letter",
 		slog.String("endpoint", to.Key().String()), slog.Uint64("event", e.sequence), slog.Int("letters", number), slog.Int("at_most", s.missed.most))
 	data, err := delivery.DeadLetter{
-		Tenant: d.Endpoint.Tenant, Endpoint: d.Endpoint.Name, Delivery: d.ID, Event: d.Event, Outcome: &outcome, Reasons: reasons,
+		Tenant: d.Endpoint.Tenant, Endpoint: d.Endpoint.Name, Delivery: d.ID, Event: d.Event, Outcome: &outcome, Reasons: s.missed.reasons(to, number, e.sequence),
 		Body: delivery.Body{Omitted: len(e.body)}, First: d.First, At: time.Now().UTC(),
 	}.Encode()
 	if err != nil {

@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -14,8 +15,14 @@ func TestMissedLettersAreBounded(t *testing.T) {
 		return endpoint.Registered{Endpoint: &endpoint.Endpoint{Tenant: "acme", Name: name}, Revision: revision}
 	}
 	m := missed{most: 3}
+	gone := at("gone", 7)
+	gone.Status.Disabled = &endpoint.Disabled{Reason: "HTTP 410"}
 	for want := 1; want <= 3; want++ {
-		assert.Equal(t, want, m.next(at("gone", 7)))
+		number := m.next(gone)
+		assert.Equal(t, want, number)
+		words := strings.Join(m.reasons(gone, number, 42), "; ")
+		assert.Contains(t, words, "HTTP 410")
+		assert.Equal(t, number == 3, strings.Contains(words, "what comes after event 42 leaves none"), "the last one says so: %s", words)
 	}
 	for range 5 {
 		assert.Greater(t, m.next(at("gone", 7)), m.most, "no more letters")

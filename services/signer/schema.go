@@ -123,7 +123,7 @@ func (s *Signer) pin(ctx context.Context, e *stored, to endpoint.Registered, num
 	if unusable, ok := errors.AsType[*schema.UnusableError](err); ok {
 		return false, s.putOffAll(ctx, e, []endpoint.Registered{to}, unusable)
 	}
-	if err != nil || dataschema == e.payload.schema {
+	if err != nil || dataschema == e.schema {
 		return true, err //nolint:wrapcheck // says what
 	}
 	content, err := e.named(dataschema)
@@ -249,4 +249,11 @@ func (s *Signer) unfit(ctx context.Context, d delivery.Delivery, as payload, cau
 		return true, s.putOff(ctx, d, as, unusable)
 	}
 	return false, nil
+}
+
+// schemaSays tells that a schema has something against a delivery.
+func schemaSays(err error) bool {
+	_, violation := errors.AsType[*schema.ViolationError](err)
+	_, unusable := errors.AsType[*schema.UnusableError](err)
+	return violation || unusable
 }

@@ -84,7 +84,7 @@ func stamped(t *testing.T, data string) *stored {
 }
 
 func TestASignerThatHearsNothingLetsEventsWait(t *testing.T) {
-	withSchemas(t, func(t *testing.T, s school) {
+	withSchemas(t, func(t *testing.T, s school) { //nolint:thelper // the story itself
 		judge := (&Signer{schemas: s.Schemas, logger: slog.New(slog.DiscardHandler)}).judge
 		early := stamped(t, `{}`)
 		require.NoError(t, judge(t.Context(), early))
@@ -103,7 +103,7 @@ func TestASignerThatHearsNothingLetsEventsWait(t *testing.T) {
 }
 
 func TestASignerIsSureAndAsksSeldom(t *testing.T) {
-	withSchemas(t, func(t *testing.T, s school) {
+	withSchemas(t, func(t *testing.T, s school) { //nolint:thelper // the story itself
 		judge := (&Signer{schemas: s.Schemas, logger: slog.New(slog.DiscardHandler)}).judge
 		s.put(1, `{"required":["a"]}`, "")
 		for range 100 {
@@ -123,7 +123,7 @@ func TestASignerIsSureAndAsksSeldom(t *testing.T) {
 }
 
 func TestABucketThatIsMadeAnew(t *testing.T) {
-	withSchemas(t, func(t *testing.T, s school) {
+	withSchemas(t, func(t *testing.T, s school) { //nolint:thelper // the story itself
 		judge := (&Signer{schemas: s.Schemas, logger: slog.New(slog.DiscardHandler)}).judge
 		s.put(1, `{"required":["a"]}`, "")
 		<-time.After(time.Second)
@@ -139,7 +139,7 @@ func TestABucketThatIsMadeAnew(t *testing.T) {
 }
 
 func TestSchemasAreServed(t *testing.T) {
-	withSchemas(t, func(t *testing.T, s school) {
+	withSchemas(t, func(t *testing.T, s school) { //nolint:thelper // the story itself
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /schemas/{tenant}/{type}/{version}", s.ServeSchema)
 		get := func(path string, header ...string) *httptest.ResponseRecorder {
@@ -164,7 +164,7 @@ func TestSchemasAreServed(t *testing.T) {
 		synctest.Wait()
 		got := get("/schemas/acme/a.b/1")
 		assert.Equal(t, http.StatusOK, got.Code)
-		assert.Equal(t, `{"title":"x"}`, got.Body.String())
+		assert.Equal(t, []byte(`{"title":"x"}`), got.Body.Bytes()) //nolint:testifylint // byte for byte
 		assert.Equal(t, "application/schema+json", got.Header().Get("Content-Type"))
 		assert.Equal(t, "max-age=86400, immutable", got.Header().Get("Cache-Control"))
 		assert.Equal(t, http.StatusNotModified, get("/schemas/acme/a.b/1", "If-None-Match", got.Header().Get("ETag")).Code)
@@ -188,7 +188,7 @@ func TestSchemasAreServed(t *testing.T) {
 	})
 }
 
-func mustCompile(t testing.TB, text string) *schema.Schema {
+func mustCompile(t *testing.T, text string) *schema.Schema {
 	t.Helper()
 	s, err := schema.Compile([]byte(text))
 	require.NoError(t, err)

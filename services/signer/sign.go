@@ -47,8 +47,10 @@ func (s *Signer) sign(ctx context.Context, e payload, to endpoint.Registered, d 
 	if err != nil {
 		return stream.Signed{}, fmt.Errorf("sign for %s: %w", to.Key(), err)
 	}
-	for _, field := range fields {
-		header[field.Name] = []string{field.Value}
+	values := make([]string, len(fields))
+	for i, field := range fields {
+		values[i] = field.Value
+		header[field.Name] = values[i : i+1 : i+1]
 	}
 	stamp, err := s.stamp(d.ID, e.content, e.body)
 	if err != nil {

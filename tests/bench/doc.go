@@ -64,7 +64,8 @@
 // signing is what one signature of the same 1 KiB costs one goroutine, by scheme: nanoseconds, bytes and allocations.
 //
 // pipeline compares deliveries that are signed with one, two and four schemes side by side. There are 50 endpoints for each
-// set, and one pipeline for all: its rounds and those of the raw loop alternate, in an order that turns.
+// set, and one pipeline for all: its rounds and those of the raw loop alternate, in an order in which each comes after each
+// other one equally often. For that the number of rounds is made a multiple of four.
 //
 //	ratio      throughput ÷ that of the raw loop, the median of the rounds' own
 //	of_v1      throughput ÷ that of v1 alone in the same round           target for v1+v1a ≥ 0.9
@@ -79,13 +80,15 @@
 // The next key is published a second before it signs. Each receiver verifies both schemes of every request, on their own:
 //
 //	only_old  goes by keys whose successor signs already; it learns of a key at the last moment
-//	only_new  goes by keys from their publication, and gives one up 2 s after its successor has taken over
+//	only_new  goes by keys from their publication, and gives one up when its successor has taken over
 //	both      goes by every key from its publication to its end
 //
-// Those 2 s are for requests that are under way: nobody can verify what was signed a moment ago with a key that he has just
-// thrown away. The run fails when one request was refused. The figures tell how much was verified by each kind of receiver
-// and how many signatures of one scheme a request carried at most; throughput is lower than without rotations because every
-// overlapping key signs, and every receiver verifies, in this process.
+// What a receiver knows is what it knew at the time that stands in the request, so that it is the rotation that is judged
+// and not how long a loaded machine lets requests wait; only_new allows 2 s, for signers that learn of a change a second
+// later than others, and because that time has whole seconds. The run fails when one request was refused. The figures tell
+// how much was verified by each kind of receiver and how many signatures of one scheme a request carried at most;
+// throughput is lower than without rotations because every overlapping key signs, and every receiver verifies, in this
+// process.
 //
 // # Never
 //

@@ -22,9 +22,11 @@ const (
 	keyPace = time.Second
 	// keyOverlap is for how long a key that retires still signs.
 	keyOverlap = 4 * time.Second
-	// flight is for how long a receiver that gives up a key still accepts it: requests that were signed with it are under
-	// way, and a signer may learn of the change a second later than others.
-	flight = 2 * time.Second
+	// lag is for how long after a rotation a request may still be signed without the new key: a signer may learn of it a
+	// second later than others, and a request tells in whole seconds when it was signed.
+	lag = 2 * time.Second
+	// resolution is that of the time in a request.
+	resolution = time.Second
 	// locksmiths is how many endpoints' keys are changed at a time.
 	locksmiths = 8
 )
@@ -64,7 +66,7 @@ func runKeys(ctx context.Context, s settings, out io.Writer, logger *slog.Logger
 		return err
 	}
 	defer fleet.close()
-	s.window = min(s.window, keyWindow) // what waits in queues must not grow older than the time of flight
+	s.window = min(s.window, keyWindow) // what waits in queues for long would be signed again
 	p, err := startPipeline(ctx, dir, fleet, s, keyed(), logger)
 	if err != nil {
 		return err

@@ -90,12 +90,12 @@ func TestPupils(t *testing.T) {
 		first.State, first.NotAfter, second.State = signature.Retiring, end, signature.Active
 		tell(first, false)
 		tell(second, false)
-		assert.Equal(t, []bool{true, true, true}, by(first), "what is under way is still accepted")
+		assert.Equal(t, []bool{true, true, true}, by(first), "another signer may not know yet")
 		assert.Equal(t, []bool{false, true, true}, by(second), "old keys only")
-		<-time.After(flight) // virtual time
+		<-time.After(lag) // virtual time
 		assert.Equal(t, []bool{true, false, true}, by(first), "new keys only")
-		<-time.After(time.Until(end)) // virtual time
-		assert.Equal(t, []bool{true, false, true}, by(first), "its last instant")
+		<-time.After(time.Until(end) - resolution) // virtual time
+		assert.Equal(t, []bool{true, false, true}, by(first), "its last second")
 		<-time.After(time.Nanosecond) // virtual time
 		assert.Equal(t, []bool{false, false, false}, by(first))
 		assert.Equal(t, []bool{true, true, true}, by(second), "at the last moment the first one learns of it")
@@ -106,12 +106,14 @@ func TestPupils(t *testing.T) {
 func TestPupilsRefuse(t *testing.T) {
 	class := newClass()
 	request := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/hooks/7", http.NoBody)
+	assert.False(t, class.accepts(request, nil), "without a time")
+	request.Header.Set(signature.HeaderTimestamp, "1614265330")
 	assert.False(t, class.accepts(request, nil))
 	assert.False(t, class.accepts(httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/hooks/50", http.NoBody), nil))
 	report := class.report()
-	assert.Equal(t, 2, report.Refused)
+	assert.Equal(t, 3, report.Refused)
 	assert.Equal(t, map[string]int{"only_old": 0, "only_new": 0, "both": 0}, report.Verified)
-	require.ErrorIs(t, class.first, signature.ErrNoVerifier)
+	require.ErrorContains(t, class.first, "webhook-timestamp")
 	assert.Equal(t, "knowledge(7)", knowledge(7).String())
 }
 
@@ -147,6 +149,23 @@ func keysOf[T any](of map[string]T) []string {
 		all = append(all, key)
 	}
 	return all
+}
+
+// None may always profit or suffer from the same one before it.
+func TestOrder(t *testing.T) {
+	n := len(sets()) + 1
+	follows, places := map[[2]int]int{}, map[[2]int]int{}
+	for round := range n {
+		turn := order(n, round)
+		for place, i := range turn {
+			places[[2]int{place, i}]++
+			if place > 0 {
+				follows[[2]int{turn[place-1], i}]++
+			}
+		}
+	}
+	assert.Len(t, places, n*n)
+	assert.Len(t, follows, n*(n-1), "each after each other one, once in %d rounds", n)
 }
 
 func TestRelation(t *testing.T) {

@@ -55,6 +55,9 @@ type acquaintance struct {
 	retired, end time.Time
 }
 
+// forgotten is after how long nothing that an ended key has signed can be under way any more.
+const forgotten = 5 * time.Minute
+
 // meet tells of a key as it is now.
 func (p *pupil) meet(k signature.Key, first bool) {
 	verifier, err := k.Verifier()
@@ -71,14 +74,15 @@ func (p *pupil) meet(k signature.Key, first bool) {
 	known.end = k.NotAfter
 	p.keys[k.ID] = known
 	for id, other := range p.keys {
-		if !other.end.IsZero() && time.Since(other.end) > flight {
+		if !other.end.IsZero() && time.Since(other.end) > forgotten {
 			delete(p.keys, id)
 		}
 	}
 }
 
-// verifiers are those of the scheme's keys that the receiver goes by.
-func (p *pupil) verifiers(scheme string, now time.Time) []signature.Verifier {
+// verifiers are those of the scheme's keys that the receiver goes by for a request that says that it was signed at a time.
+// Were it the time at which the request arrives, a load that lets requests wait would decide, and not the rotation.
+func (p *pupil) verifiers(scheme string, signed time.Time) []signature.Verifier {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	var all, last []signature.Verifier
@@ -86,14 +90,14 @@ func (p *pupil) verifiers(scheme string, now time.Time) []signature.Verifier {
 		if known.scheme != scheme {
 			continue
 		}
-		over := !known.end.IsZero() && now.After(known.end)
+		over := !known.end.IsZero() && signed.Add(resolution).After(known.end)
 		retired := !known.retired.IsZero()
 		wanted := false
 		switch p.knows {
 		case onlyOld:
 			wanted = (retired || known.first) && !over
 		case onlyNew:
-			wanted = !retired || now.Sub(known.retired) < flight
+			wanted = !retired || signed.Sub(known.retired) < lag
 		case both:
 			wanted = !over
 		}
@@ -135,10 +139,14 @@ func (c *class) accepts(r *http.Request, body []byte) bool {
 	if err != nil || n < 0 || n >= endpoints {
 		return c.note(0, 0, 0, fmt.Errorf("path %q is no endpoint's", r.URL.Path))
 	}
-	p, now, most := c.pupils[n], time.Now(), 0
+	seconds, err := strconv.ParseInt(r.Header.Get(signature.HeaderTimestamp), 10, 64)
+	if err != nil {
+		return c.note(0, 0, 0, fmt.Errorf("%s: %w", signature.HeaderTimestamp, err))
+	}
+	p, signed, most := c.pupils[n], time.Unix(seconds, 0), 0
 	for _, scheme := range signature.Standard() {
 		most = max(most, strings.Count(" "+r.Header.Get(signature.HeaderSignature), " "+scheme+","))
-		if _, err := signature.VerifyStandard(r.Header, body, p.verifiers(scheme, now), now, 0); err != nil {
+		if _, err := signature.VerifyStandard(r.Header, body, p.verifiers(scheme, signed), time.Now(), 0); err != nil {
 			return c.note(p.knows, 0, most, fmt.Errorf("%s of endpoint %d, which knows %s keys: %w", scheme, n, p.knows, err))
 		}
 	}

@@ -80,8 +80,7 @@ func runSchemes(ctx context.Context, s settings, out io.Writer, logger *slog.Log
 	return nil
 }
 
-// compareSchemes alternates the raw loop with the pipeline under every set of schemes. The order turns from round to round,
-// so that none of them always comes after the same one.
+// compareSchemes alternates the raw loop with the pipeline under every set of schemes.
 func compareSchemes(ctx context.Context, s settings, r *raw, p *pipeline) (map[string]schemeCost, error) {
 	workers, err := r.best(ctx, s.deliveries)
 	if err != nil {
@@ -94,9 +93,8 @@ func compareSchemes(ctx context.Context, s settings, r *raw, p *pipeline) (map[s
 			return nil, fmt.Errorf("pipeline: %w", err)
 		}
 	}
-	for n := range s.rounds {
-		for i := range costs {
-			i = (i + n) % len(costs)
+	for n := range (s.rounds + len(costs) - 1) / len(costs) * len(costs) {
+		for _, i := range order(len(costs), n) {
 			work := func() error { return r.run(ctx, s.deliveries, workers) }
 			if i < len(p.groups) {
 				p.load.tenant = p.groups[i].tenant
@@ -116,6 +114,20 @@ func compareSchemes(ctx context.Context, s settings, r *raw, p *pipeline) (map[s
 		}
 	}
 	return all, nil
+}
+
+// order is that of a round of n things, an even number: within n rounds each comes in each place, and after each other one,
+// equally often. What one leaves behind for the next one (work of the broker, garbage) would decide a comparison otherwise.
+func order(n, round int) []int {
+	all := make([]int, n)
+	for place := range all {
+		offset := (place + 1) / 2
+		if place%2 == 0 {
+			offset = n - place/2
+		}
+		all[place] = (round + offset) % n
+	}
+	return all
 }
 
 func speed(c cost) float64  { return c.PerSecond }

@@ -46,7 +46,7 @@ func (g *target) signedBy(t *testing.T, id, components, parameters string) lette
 
 // TestSignedAndStillRefused: the signature holds, and what it says does not do.
 func TestSignedAndStillRefused(t *testing.T) {
-	g := aim(t, nil, signature.HTTPHMAC)
+	g := aim(t, nil, signature.HTTPHMAC, signature.HTTPHMAC)
 	at := g.now().Unix()
 	const minute = 60
 	keyID := `;keyid="` + g.keys[0].ID + `"`
@@ -73,6 +73,7 @@ func TestSignedAndStillRefused(t *testing.T) {
 		"for any use":                    {everyComponent, strings.Replace(good, `;tag="webhook"`, "", 1), http.StatusUnauthorized},
 		"created at no time":             {everyComponent, strings.Replace(good, fmt.Sprintf(";created=%d", at), "", 1), http.StatusUnauthorized},
 		"of another algorithm":           {everyComponent, strings.Replace(good, ";created", `;alg="ed25519";created`, 1), http.StatusUnauthorized},
+		"under another key's id":         {everyComponent, strings.Replace(good, g.keys[0].ID, g.keys[1].ID, 1), http.StatusUnauthorized},
 		"without the method":             {without(`"@method"`), good, http.StatusUnauthorized},
 		"without the host":               {without(`"@authority"`), good, http.StatusUnauthorized},
 		"without the path":               {without(`"@path"`), good, http.StatusUnauthorized},

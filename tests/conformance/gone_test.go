@@ -49,12 +49,13 @@ func TestGoneSwitchesOff(t *testing.T) {
 	})
 }
 
-// judgeGone finds both deliveries of the endpoint as dead letters: the one that was answered 410, and the one whose
-// retry found the endpoint switched off.
+// judgeGone finds all deliveries of the endpoint as dead letters: the one that was answered 410, the one whose retry found
+// the endpoint switched off, and the one of an event that came later, which was never tried.
 func judgeGone(t *testing.T, w *kit.World, hits []kit.Hit) {
 	t.Helper()
 	letters := deadLetters(t, w)
-	require.Len(t, letters, 2)
+	require.Len(t, letters, 3)
+	untried := 0
 	for _, letter := range letters {
 		assert.Equal(t, "acme/orders", letter.Tenant+"/"+letter.Endpoint)
 		require.NotNil(t, letter.Outcome)
@@ -64,12 +65,18 @@ func judgeGone(t *testing.T, w *kit.World, hits []kit.Hit) {
 			assert.Contains(t, letter.Reasons[0], "HTTP 410")
 			continue
 		}
+		assert.Contains(t, letter.Reasons[0], "disabled")
+		if letter.Attempt == 0 {
+			untried++
+			assert.Equal(t, uint64(3), letter.Event, "its payload stays in EVENTS")
+			continue
+		}
 		assert.Equal(t, hits[0].Header.Get("webhook-id"), string(letter.Delivery))
 		body, whole := letter.Body.Bytes()
 		assert.True(t, whole)
 		assert.Equal(t, hits[0].Body, body, "it can be replayed")
-		assert.Contains(t, letter.Reasons[0], "disabled")
 	}
+	assert.Equal(t, 1, untried)
 }
 
 // TestGoneStopsWhatIsQueued answers 410, after a second each, while signed requests wait in their lane. The one that

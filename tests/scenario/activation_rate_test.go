@@ -210,3 +210,40 @@ func TestWhatIsAskedAnew(t *testing.T) {
 		assert.Nil(t, orders(t, w).Status.Held)
 	})
 }
+
+// TestRetryAfterHoldsForEveryMessage has a receiver answer 429 to one message: until the time that it names nothing else
+// goes to it (section 2.2), with a rate and without one.
+func TestRetryAfterHoldsForEveryMessage(t *testing.T) {
+	for _, rate := range []string{"*", "600"} {
+		t.Run(rate, func(t *testing.T) {
+			kit.Bubble(t, func(t *testing.T) {
+				w := kit.New(t)
+				r := consent(w, "hooks.example.com")
+				r.allow(ourOrigin, rate)
+				r.status, r.after = http.StatusTooManyRequests, "120"
+				w.Apply(r.Document("acme", "orders", cloudEvents(0), limits(1, "10s")))
+				w.Start()
+				w.Pass(time.Second)
+				publish(w, 0, 20)
+				w.Pass(time.Second)
+				require.Len(t, r.Hits(), 1)
+				turned := r.Hits()[0].At
+				r.answer(http.StatusNoContent)
+				w.Pass(110 * time.Second)
+				publish(w, 20, 5)
+				w.Pass(5 * time.Second)
+				assert.Len(t, r.Hits(), 1, "nothing before that")
+				w.Pass(5 * time.Minute)
+				hits := r.Hits()
+				assert.Len(t, hits, 1+25)
+				assert.GreaterOrEqual(t, hits[1].At.Sub(turned), 2*time.Minute)
+				assert.Less(t, hits[1].At.Sub(turned), 2*time.Minute+15*time.Second)
+				for _, got := range w.Receipts()[1:] {
+					assert.Equal(t, delivery.Delivered, got.Outcome)
+					assert.LessOrEqual(t, got.Attempt, 2, "only the one that was turned down was tried twice")
+				}
+				assert.Zero(t, w.Count(stream.Retries)+w.Count(stream.DeadLetters))
+			})
+		})
+	}
+}

@@ -23,10 +23,13 @@ const ourOrigin = "webhooks.acme.example"
 type consenting struct {
 	*kit.Receiver
 
+	pause time.Duration // for a message; set it before anything is sent
+
 	mu      sync.Mutex
 	allowed []string // WebHook-Allowed-Origin
 	rate    []string // WebHook-Allowed-Rate
 	status  int      // of messages
+	after   string   // Retry-After of messages
 	asked   []http.Header
 	times   []time.Time
 }
@@ -38,9 +41,15 @@ func consent(w *kit.World, host string) *consenting {
 }
 
 func (c *consenting) serve(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodOptions {
+		<-time.After(c.pause)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r.Method != http.MethodOptions {
+		if c.after != "" {
+			w.Header().Set("Retry-After", c.after)
+		}
 		w.WriteHeader(c.status)
 		return
 	}

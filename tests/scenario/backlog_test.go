@@ -239,6 +239,35 @@ func TestOneThatCannotBeSignedStopsNobody(t *testing.T) {
 	})
 }
 
+// TestManyThatCannotBeSignedStopNobodyEither: they are passed over one pass after the other.
+func TestManyThatCannotBeSignedStopNobodyEither(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		const odd, behind = 600, 5
+		w := kit.New(t)
+		r := w.Receiver("hooks.example.com", kit.Answer(200))
+		scheme := func(d map[string]any) { d["signature"] = map[string]any{"schemes": []string{signature.HTTPEd25519}} }
+		w.Apply(r.Document("acme", "orders", scheme, paused))
+		w.Start()
+		w.Pass(time.Second)
+		for i := range odd {
+			shelve(t, w, fmt.Sprintf("msg_%d", i), "text/plain; name=\u00e4", "odd")
+		}
+		for i := range behind {
+			w.Publish("acme", "com.acme.order.created", fmt.Sprintf(`{"n":%d}`, i))
+		}
+		w.Pass(time.Second)
+		w.Apply(r.Document("acme", "orders", scheme))
+		w.Pass(2 * time.Second)
+		assert.Empty(t, r.Hits(), "the first pass ends at so many that it may well be all")
+		w.Pass(time.Minute)
+		assert.Len(t, r.Hits(), behind)
+		w.Pass(10 * time.Minute)
+		assert.Len(t, r.Hits(), behind)
+		assert.Equal(t, odd, w.Count(stream.Backlog), "nothing is lost")
+		assert.Zero(t, w.Count(stream.DeadLetters))
+	})
+}
+
 // TestAnEventForHundredsOfWaitingEndpoints: over a slow way, one after the other would take longer than the time for one
 // event.
 func TestAnEventForHundredsOfWaitingEndpoints(t *testing.T) {

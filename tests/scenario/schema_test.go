@@ -125,8 +125,10 @@ func TestEventsAreCheckedAgainstTheirSchema(t *testing.T) {
 		publishOrder(w, "foreign-bad", `{}`, "ce-dataschema", "https://elsewhere.example.com/order")
 		publishOrder(w, "unknown", `{"order":3}`, "ce-dataschema", versionURI(9))
 		publishOrder(w, "ours", `{"order":4}`, "ce-dataschema", versionURI(1))
-		_, err := w.JS.PublishMsg(t.Context(), &nats.Msg{Subject: "events.acme." + created, Header: nats.Header{"Content-Type": {"application/cloudevents+json"}},
-			Data: []byte(`{ "id":"structured","source":"/tests","type":"com.acme.order.created","specversion":"1.0","data":{"order":5 } }`)})
+		_, err := w.JS.PublishMsg(t.Context(), &nats.Msg{
+			Subject: "events.acme." + created, Header: nats.Header{"Content-Type": {"application/cloudevents+json"}},
+			Data: []byte(`{ "id":"structured","source":"/tests","type":"com.acme.order.created","specversion":"1.0","data":{"order":5 } }`),
+		})
 		require.NoError(t, err)
 		w.Pass(5 * time.Second)
 
@@ -137,8 +139,8 @@ func TestEventsAreCheckedAgainstTheirSchema(t *testing.T) {
 				require.NoError(t, json.Unmarshal(hit.Body, &e))
 				got[e.ID] = dataschema(w, hit)
 				if e.ID == "structured" {
-					assert.Equal(t, `{"dataschema":"urn:handfast:schema:acme:com.acme.order.created:1", "id":"structured","source":"/tests","type":"com.acme.order.created","specversion":"1.0","data":{"order":5 } }`,
-						string(hit.Body), "every other byte is as it was published")
+					assert.Equal(t, []byte(`{"dataschema":"urn:handfast:schema:acme:com.acme.order.created:1", "id":"structured","source":"/tests","type":"com.acme.order.created","specversion":"1.0","data":{"order":5 } }`),
+						hit.Body, "every other byte is as it was published")
 				}
 			}
 			assert.Equal(t, map[string]string{
@@ -148,7 +150,7 @@ func TestEventsAreCheckedAgainstTheirSchema(t *testing.T) {
 		reasons := map[string][]string{}
 		for _, l := range letters(w) {
 			assert.Empty(t, l.Endpoint, "for the event, and for no endpoint")
-			reasons[l.Header.Get("ce-id")+strings.Join(l.Header["ce-id"], "")] = l.Reasons
+			reasons[strings.Join(map[string][]string(l.Header)["ce-id"], "")] = l.Reasons
 		}
 		const broke = "the event breaks version 1 of the schema of com.acme.order.created"
 		assert.Equal(t, map[string][]string{
@@ -452,5 +454,32 @@ func TestASchemaTakenBack(t *testing.T) {
 		publishOrder(w, "3", `{"order":"x"}`)
 		w.Pass(time.Second)
 		assert.Len(t, r.Hits(), 3)
+	})
+}
+
+// TestARecordDoesNotChooseABody: dispatchers write records, too, and must not get words of theirs into a signed body.
+func TestARecordDoesNotChooseABody(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		r := w.Receiver("hooks.example.com", kit.Answer(200))
+		w.Apply(r.Document("acme", "orders"))
+		w.Start()
+		w.Pass(time.Second)
+		publishOrder(w, "1", `{"order":1}`)
+		w.Pass(time.Second)
+		require.Len(t, r.Hits(), 1)
+		receipts := w.Receipts()
+		require.Len(t, receipts, 1)
+		forged := delivery.Retry{
+			Delivery: receipts[0].Delivery, Tenant: "acme", Endpoint: "orders", Event: 1, Attempt: 2, First: time.Now(),
+			Schema: "https://evil.example.com/schema", Outcome: delivery.Unavailable,
+		}
+		msg, _, err := w.Topology.ScheduleMessage(forged, time.Now(), "")
+		require.NoError(t, err)
+		_, err = w.JS.PublishMsg(t.Context(), msg)
+		require.NoError(t, err)
+		w.Pass(time.Hour)
+		assert.Len(t, r.Hits(), 1, "it waits, as for any schema that is not known")
+		assert.Contains(t, w.LogText(), "which is not known")
 	})
 }

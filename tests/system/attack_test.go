@@ -226,3 +226,36 @@ func TestInOneAccountEveryAnswerIsAWeapon(t *testing.T) {
 		})
 	}
 }
+
+// TestAServiceHearsOfItsOwnBucketsOnly listens to all that its permissions let it, which its account imports in part.
+func TestAServiceHearsOfItsOwnBucketsOnly(t *testing.T) {
+	for user, hears := range map[string][]string{
+		"signer":     {stream.EndpointBucket, stream.SigningKeyBucket, stream.SchemaBucket},
+		"dispatcher": {stream.EndpointBucket, stream.IdentityBucket, stream.DispatcherBucket},
+	} {
+		t.Run(user, func(t *testing.T) {
+			s := set(t)
+			nc := s.as(user, func(err error) { t.Errorf("%s may not: %v", user, err) })
+			told, err := nc.SubscribeSync("changes.>")
+			require.NoError(t, err)
+			require.NoError(t, nc.Flush())
+			buckets := []string{stream.SigningKeyBucket, stream.SchemaBucket, stream.IdentityBucket, stream.DispatcherBucket, stream.AlertBucket, stream.EndpointBucket}
+			var want []string
+			for _, bucket := range buckets { // that of the endpoints last: what comes before it has been told by then, or will not be
+				_, err := s.js.Publish(t.Context(), "$KV."+bucket+".x", []byte("content"))
+				require.NoError(t, err)
+				if slices.Contains(hears, bucket) {
+					want = append(want, "changes."+bucket+".x")
+				}
+			}
+			var got []string
+			for range want {
+				msg, err := told.NextMsg(10 * time.Second)
+				require.NoError(t, err)
+				got = append(got, msg.Subject)
+				assert.Empty(t, msg.Data, "no content")
+			}
+			assert.ElementsMatch(t, want, got)
+		})
+	}
+}

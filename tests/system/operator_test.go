@@ -19,9 +19,10 @@ import (
 // run is one command of the operator's, to its end.
 func (g *guarded) run(arguments ...string) (output string, code int) {
 	g.t.Helper()
+	path := binary(g.t) // compile before the clock runs
 	ctx, cancel := context.WithTimeout(g.t.Context(), 30*time.Second)
 	defer cancel()
-	command := exec.CommandContext(ctx, binary(g.t), g.flags("operator", arguments...)...)
+	command := exec.CommandContext(ctx, path, g.flags("operator", arguments...)...)
 	command.Dir = g.dir
 	out, err := command.CombinedOutput()
 	if command.ProcessState == nil {

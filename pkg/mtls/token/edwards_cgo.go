@@ -76,8 +76,7 @@ func openEdwards(module *crypto11.Context, config Config) (d *device, err error)
 // means. What is in words already stays as it is.
 func (e *edwards) use(work func(pkcs11.SessionHandle) error) error {
 	err := e.sessions.use(work)
-	var code pkcs11.Error
-	if errors.As(err, &code) {
+	if _, coded := errors.AsType[pkcs11.Error](err); coded {
 		return inWords(e.config, err)
 	}
 	return err

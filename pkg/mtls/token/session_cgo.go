@@ -50,8 +50,7 @@ func (s *sessions) use(work func(pkcs11.SessionHandle) error) error {
 		session = opened
 	}
 	err := work(session)
-	var code pkcs11.Error
-	if errors.As(err, &code) {
+	if _, coded := errors.AsType[pkcs11.Error](err); coded {
 		// An operation may be left over in it, which would fail the next one.
 		_ = s.p.CloseSession(session)
 		session = 0

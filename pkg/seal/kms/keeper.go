@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
@@ -175,3 +177,18 @@ func inWords(scheme string, err error, secret []byte) error {
 	}
 	return fmt.Errorf("%w (%s): %.400s", cause, scheme, text)
 }
+
+// String names the service only: what is inside holds our credentials there.
+func (k *Keeper) String() string { return "key of a KMS (" + k.scheme + ")" }
+
+// GoString is [Keeper.String].
+func (k *Keeper) GoString() string { return k.String() }
+
+// Format writes [Keeper.String] for every verb.
+func (k *Keeper) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
+
+// LogValue logs the name of the service.
+func (k *Keeper) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// MarshalText writes [Keeper.String], in JSON as well.
+func (k *Keeper) MarshalText() ([]byte, error) { return []byte(k.String()), nil }

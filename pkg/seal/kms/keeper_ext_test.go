@@ -114,7 +114,7 @@ func (v *transit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if status := int(v.refuses.Load()); status != 0 || r.Header.Get("X-Vault-Token") != v.token {
 		w.WriteHeader(max(status, http.StatusForbidden))
 		// A service that repeats what it was asked.
-		_ = json.NewEncoder(w).Encode(map[string][]string{"errors": {"no: " + in["ciphertext"] + in["plaintext"]}})
+		answer(w, map[string][]string{"errors": {"no: " + in["ciphertext"] + in["plaintext"]}})
 		return
 	}
 	if v.empty.Load() {
@@ -138,7 +138,7 @@ func (v *transit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]map[string]string{"data": data})
+	answer(w, map[string]map[string]string{"data": data})
 }
 
 // TestAVault speaks to the real driver. It is the only test of it, because the driver reads the environment once.
@@ -176,4 +176,14 @@ func TestAVault(t *testing.T) {
 	_, err = key.Open(t.Context(), k)
 	require.ErrorIs(t, err, kms.ErrAway)
 	assertSecretless(t, err, m, text)
+}
+
+// answer writes JSON.
+func answer(w http.ResponseWriter, value any) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	_, _ = w.Write(text)
 }

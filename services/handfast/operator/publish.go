@@ -159,7 +159,7 @@ func (o *Operator) Await(ctx context.Context, p Published, each func(Progress) e
 		ended <- o.follow(reading, stream.Receipts, subjects, from{time: p.stored}, w.receipt)
 	})
 	readers.Go(func() {
-		ended <- o.follow(reading, stream.DeadLetters, []string{"deadletters." + p.Tenant + ".*.*"}, from{time: p.stored}, w.letter(reading, p.stored))
+		ended <- o.follow(reading, stream.DeadLetters, []string{"deadletters." + p.Tenant + ".*.*"}, from{time: p.stored}, refusal(p, w.letter(reading, p.stored)))
 	})
 	err := <-ended
 	switch {

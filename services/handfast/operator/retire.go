@@ -30,8 +30,8 @@ type Application struct {
 type succession struct {
 	*endpoint.Endpoint
 
-	// retired have begun to retire by it, ended stop at once.
-	retired, ended []string
+	// retired have begun to retire by it; ended stop at once because that was asked for, refused because of its policy.
+	retired, ended, refused []string
 }
 
 // succeed lets a document follow on the one that is held: schemes that it does not list any more go on for the overlap,
@@ -72,11 +72,12 @@ func (how Application) take(held, e *endpoint.Endpoint, now time.Time, forget bo
 		_, given := until[r.Scheme]
 		switch {
 		case slices.Contains(e.Signature.Schemes, r.Scheme) || given:
-		case how.Now || !policy.Allows(r.Scheme):
-			if held.Signature.Allows(r.Scheme) && !now.After(r.Until) {
-				next.ended = append(next.ended, r.Scheme)
-			}
-		case forget && now.After(r.Until):
+		case !held.Signature.Allows(r.Scheme) || now.After(r.Until) && (how.Now || forget):
+			// it does not sign
+		case how.Now:
+			next.ended = append(next.ended, r.Scheme)
+		case !policy.Allows(r.Scheme):
+			next.refused = append(next.refused, r.Scheme)
 		default:
 			until[r.Scheme] = r.Until
 			if removed {
@@ -175,12 +176,12 @@ func (n succession) notes(held *endpoint.Endpoint) []string {
 			notes = append(notes, "scheme "+r.Scheme+" is removed and still signs beside the others, until "+r.Until.UTC().Format(time.RFC3339)+"; `handfast endpoint apply --now` ends it at once")
 		}
 	}
+	const alone = ": a receiver that verifies only by it refuses requests from now on"
 	for _, scheme := range n.ended {
-		why := ""
-		if !n.Signature.Allows(scheme) {
-			why = ", because signature.algorithms does not allow its algorithm"
-		}
-		notes = append(notes, "scheme "+scheme+" stops at once"+why+": a receiver that verifies only by it refuses requests from now on")
+		notes = append(notes, "scheme "+scheme+" stops at once"+alone)
+	}
+	for _, scheme := range n.refused {
+		notes = append(notes, "scheme "+scheme+" stops at once, because signature.algorithms does not allow its algorithm"+alone)
 	}
 	return notes
 }

@@ -121,6 +121,19 @@ func TestPolicyAndTemplateInAnOverlap(t *testing.T) {
 	r.signedBy(t, "{schemes: [v1], algorithms: [hmac-sha256]}", operator.Application{Now: true})
 	assert.Equal(t, endpoint.Template{}, r.stored(t).Template)
 	assert.Empty(t, change.Warnings)
+
+	// A document that names both itself is ended by --now all the same.
+	own := "{schemes: [v1], retiring: {template: " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + "}, template: {header: X-Acme, content: '{body}', algorithm: hmac-sha512}}"
+	r.signedBy(t, own, operator.Application{})
+	assert.Equal(t, []string{"v1", "template"}, r.stored(t).Signing(time.Now()))
+	r.signedBy(t, own, operator.Application{Now: true})
+	assert.Equal(t, endpoint.Signature{Schemes: []string{"v1"}}, r.stored(t))
+
+	// The algorithm that counts is that of the template which would go on signing.
+	r.signedBy(t, "{schemes: [template], template: {header: X-Acme, content: '{body}', algorithm: hmac-sha512}}", operator.Application{Now: true})
+	change = r.signedBy(t, "{schemes: [v1], algorithms: [hmac-sha256]}", operator.Application{})
+	assert.Contains(t, strings.Join(change.Notes, "\n"), "scheme template stops at once, because")
+	assert.Equal(t, []string{"v1"}, r.stored(t).Signing(time.Now()))
 }
 
 // A document that is stored although the policy refuses it can be seen, and is mended by a good one.

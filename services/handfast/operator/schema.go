@@ -132,7 +132,7 @@ func (o *Operator) ApplySchema(ctx context.Context, kind schema.Kind, number int
 func again(held *schema.Version, document *schema.Schema, free int) (kind string, err error) {
 	switch {
 	case held.Problem() != nil:
-		return Changed, nil // nothing was ever delivered under it
+		return Changed, nil //nolint:nilerr // nothing was ever delivered under it, and it is mended
 	case !held.Same(document):
 		return "", fmt.Errorf("version %d of the schema of %s is there with another content, and a version never changes, because receivers rely on it; apply this one as version %d (--version %d, or none)",
 			held.Number, held.Kind, free, free)

@@ -173,3 +173,14 @@ func (o *Operator) redecide(ctx context.Context, record *delivery.Retry, shown S
 	}
 	return "", err
 }
+
+// refusal ends the wait for an event that breaks its schema: it goes to nobody.
+func refusal(p Published, otherwise func(message) error) func(message) error {
+	return func(m message) error {
+		l, err := parseLetter(m.Subject(), m.Data())
+		if err != nil || !l.BrokeSchema() || l.Event != p.Sequence {
+			return otherwise(m)
+		}
+		return fmt.Errorf("%s, so it goes to no endpoint:\n  %s\n  `handfast deadletter show %s` has it", l.Reasons[0], strings.Join(l.Reasons[1:], "\n  "), l.ID)
+	}
+}
