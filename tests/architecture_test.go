@@ -38,7 +38,7 @@ const modulePath = "github.com/handfast/handfast"
 //	services/signer, services/dispatcher ─▶ pkg, each without the other's secrets
 //	stream ─▶ receipt ─▶ delivery ─▶ endpoint ─▶ event ─▶ schemas
 //	receiver ─▶ signature, mtls
-//	identity ─▶ seal, mtls      rotation, alert ─▶ endpoint      doctor ─▶ mtls
+//	identity ─▶ seal, mtls      rotation, alert ─▶ endpoint      doctor ─▶ mtls      schema ─▶ event
 //	signature ─▶ seal
 //	seal, mtls, telemetry ─▶ nothing of ours
 //
@@ -65,6 +65,7 @@ func drawing() map[string][]string {
 		"pkg/alert":    {"schemas", "pkg/event", "pkg/endpoint"},
 		"pkg/doctor":   {"pkg/mtls"},
 
+		"pkg/seal/kms":        {"pkg/seal"},
 		"pkg/mtls/authority":  {"pkg/mtls"},
 		"pkg/mtls/token":      {"pkg/mtls"},
 		"pkg/receiver/nats":   {"pkg/receiver"},
@@ -84,6 +85,7 @@ func drawing() map[string][]string {
 		"services/handfast/table":         {},
 		"services/handfast/connection":    {"pkg/stream"},
 		"services/handfast/configuration": {},
+		"services/handfast/custody":       {"pkg/mtls/token"},
 		"services/handfast/process":       {},
 		"services/handfast/local":         {"pkg/...", "services/signer", "services/dispatcher", "services/handfast/process"},
 
@@ -190,7 +192,7 @@ func noTestingInProduction(m module) []string {
 func packageNames(m module) []string {
 	vague := []string{"util", "utils", "common", "helper", "helpers", "types", "models", "internal", "misc"}
 	plural := func(name string) bool {
-		if slices.Contains([]string{"schemas", "tests", "nats"}, name) { // the fixed layout and a proper name
+		if slices.Contains([]string{"schemas", "tests", "nats", "kms"}, name) { // the fixed layout, a proper name, and a service
 			return false
 		}
 		for _, singular := range []string{"ss", "us", "is", "tls"} {

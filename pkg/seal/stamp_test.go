@@ -11,10 +11,10 @@ import (
 	"github.com/handfast/handfast/pkg/seal"
 )
 
-func vault(t testing.TB) seal.Vault {
-	t.Helper()
+func vault(tb testing.TB) seal.Vault {
+	tb.Helper()
 	key, err := seal.GenerateMasterKey(rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return seal.Vault{Current: key}
 }
 

@@ -69,8 +69,9 @@
 // Receivers use [Verify] with one [Verifier] for each key they accept.
 //
 // What this package must never do: sign with nothing (a scheme without an active
-// key is an error), sign by another key for one whose token is away, show a scheme the key of another scheme, let a request choose
-// the algorithm, or print a secret. The only ways to see a secret are
+// key is an error), sign by another key for one whose token is away, show a scheme
+// the key of another scheme, let a request choose the algorithm, or print a secret.
+// The only ways to see a secret are
 // [Key.Reveal] and [MasterKey.Reveal], named so that a search finds every caller.
 // It knows nothing of brokers, tenants or events, and imports only package seal and
 // the standard library.

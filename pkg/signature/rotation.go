@@ -13,7 +13,7 @@ import (
 const (
 	// MaxSigning is how many keys of one scheme may sign one request. Each is one
 	// more signature in a header, and receivers look at a bounded number of them.
-	MaxSigning = 16
+	MaxSigning = 20 // what DocuSign allows
 	// maxPast is how many keys that do not sign any more a ring remembers, so that
 	// an old key id can still be looked up and a revoked secret is refused when it
 	// comes back.

@@ -62,12 +62,36 @@ func (t Topology) create(ctx context.Context, js jetstream.JetStream) error {
 		}
 	}
 	for _, want := range t.Buckets() {
-		if _, err := js.CreateOrUpdateKeyValue(ctx, want); err != nil {
+		if err := applyBucket(ctx, js, want); err != nil {
 			return fmt.Errorf("apply bucket %s: %w", want.Bucket, err)
 		}
 	}
 	return nil
 }
+
+// applyBucket makes a bucket without roll-ups, which the client library always allows: whoever may write one key could
+// clear the whole bucket by a header. Keys are removed by a mark without one.
+func applyBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyValueConfig) error {
+	change, err := planBucket(ctx, js, want)
+	if err != nil || (!change.Create && len(change.Fields) == 0) {
+		return err
+	}
+	if _, err := js.CreateOrUpdateKeyValue(ctx, want); err != nil {
+		return err //nolint:wrapcheck // by the caller
+	}
+	bucket, err := js.Stream(ctx, "KV_"+want.Bucket)
+	if err != nil {
+		return err //nolint:wrapcheck // by the caller
+	}
+	config := bucket.CachedInfo().Config
+	config.AllowRollup = needsRollup(want)
+	_, err = js.UpdateStream(ctx, config)
+	return err //nolint:wrapcheck // by the caller
+}
+
+// needsRollup: the broker insists on roll-ups where it marks the end of entries itself. Whoever may write a lease may
+// remove every other one in any case.
+func needsRollup(bucket jetstream.KeyValueConfig) bool { return bucket.LimitMarkerTTL > 0 }
 
 func safeChange(have, want jetstream.StreamConfig) error {
 	refuse := func(format string, args ...any) error {

@@ -93,7 +93,7 @@ func (b *Bucket) written(key string, err error) error {
 
 // Delete removes an entry; one that does not exist is no error.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
-	if err := b.kv.Purge(ctx, key); err != nil {
+	if err := b.kv.Delete(ctx, key); err != nil {
 		return fmt.Errorf("delete %s in bucket %s: %w", key, b.kv.Bucket(), err)
 	}
 	return nil

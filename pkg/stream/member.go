@@ -69,7 +69,8 @@ func (m *Membership) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	// With a time to live, because ids are new for each process and their markers would pile up for ever.
-	if err := m.kv.Purge(ctx, m.id, jetstream.PurgeTTL(max(m.ttl, time.Second))); err != nil {
+	msg := &nats.Msg{Subject: "$KV." + DispatcherBucket + "." + m.id, Header: nats.Header{"KV-Operation": {"DEL"}}}
+	if _, err := m.js.PublishMsg(ctx, msg, jetstream.WithMsgTTL(max(m.ttl, time.Second))); err != nil {
 		m.logger.WarnContext(ctx, "could not give the lease back; it ends by itself", slog.Any("error", err))
 	}
 }

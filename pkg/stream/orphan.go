@@ -21,7 +21,7 @@ func (t Topology) Orphans(ctx context.Context, deliveries jetstream.Stream, cons
 	filter := "deliveries." + strconv.Itoa(partition) + ".>"
 	var found []*jetstream.RawStreamMsg
 	for next := uint64(1); len(found) < maxOrphans; {
-		msg, err := deliveries.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
+		msg, err := GetMsg(ctx, deliveries, next, jetstream.WithGetMsgSubject(filter))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			break
 		}

@@ -117,7 +117,8 @@ func planConsumers(ctx context.Context, js jetstream.JetStream, name string, wan
 	return changes, nil
 }
 
-// planBucket compares what the key-value API shows; the stream below belongs to the client library.
+// planBucket compares what the key-value API shows, and whether the stream below it allows roll-ups; the rest of that
+// belongs to the client library.
 func planBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyValueConfig) (Change, error) {
 	change := Change{Kind: "bucket", Name: want.Bucket}
 	kv, err := js.KeyValue(ctx, want.Bucket)
@@ -132,13 +133,17 @@ func planBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyV
 	if err != nil {
 		return change, fmt.Errorf("look up bucket %s: %w", want.Bucket, err)
 	}
-	view := func(c jetstream.KeyValueConfig) map[string]any {
+	below, err := js.Stream(ctx, "KV_"+want.Bucket)
+	if err != nil {
+		return change, fmt.Errorf("look up bucket %s: %w", want.Bucket, err)
+	}
+	view := func(c jetstream.KeyValueConfig, rollup bool) map[string]any {
 		return map[string]any{
 			"description": c.Description, "max_history_per_key": c.History, "num_replicas": max(1, c.Replicas),
-			"storage": c.Storage.String(), "max_age": c.TTL.String(), "limit_marker_ttl": c.LimitMarkerTTL.String(), "max_bytes": max(0, c.MaxBytes), "republish": c.RePublish,
+			"storage": c.Storage.String(), "max_age": c.TTL.String(), "limit_marker_ttl": c.LimitMarkerTTL.String(), "max_bytes": max(0, c.MaxBytes), "republish": c.RePublish, "rollup": rollup,
 		}
 	}
-	change.Fields, err = differences(view(status.Config()), view(want))
+	change.Fields, err = differences(view(status.Config(), below.CachedInfo().Config.AllowRollup), view(want, needsRollup(want)))
 	return change, err
 }
 

@@ -25,7 +25,7 @@ func (t Topology) Sweep(ctx context.Context, retries jetstream.Stream, js jetstr
 	// would chase its own tail.
 	end := uint64(math.MaxUint64)
 	for next := uint64(1); ; {
-		msg, err := retries.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
+		msg, err := GetMsg(ctx, retries, next, jetstream.WithGetMsgSubject(filter))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return freed, nil
 		}

@@ -52,10 +52,10 @@ func (c *Catalogue) Apply(ctx context.Context, e *endpoint.Endpoint) (revision u
 
 // Delete removes an endpoint and what was found out about it.
 func (c *Catalogue) Delete(ctx context.Context, key endpoint.Key) error {
-	if err := c.kv.Purge(ctx, EndpointKey(key, c.partitions)); err != nil {
+	if err := c.kv.Delete(ctx, EndpointKey(key, c.partitions)); err != nil {
 		return fmt.Errorf("delete endpoint %s: %w", key, err)
 	}
-	if err := c.kv.Purge(ctx, StatusKey(key, c.partitions)); err != nil {
+	if err := c.kv.Delete(ctx, StatusKey(key, c.partitions)); err != nil {
 		return fmt.Errorf("delete status of endpoint %s: %w", key, err)
 	}
 	return nil

@@ -192,7 +192,7 @@ func TestWhatDoesNotBelongThereIsIgnored(t *testing.T) {
 			assert.False(t, got.Disabled(), each.key)
 			assert.Equal(t, 1, f.registry.Len(), each.key)
 		}
-		require.NoError(t, kv.Purge(t.Context(), "3.acme.orders"))
+		require.NoError(t, kv.Delete(t.Context(), "3.acme.orders"))
 		pass(time.Second)
 		assert.Equal(t, 1, f.registry.Len(), "nor deletes it from there")
 		_, _, err = f.Get(t.Context(), other)

@@ -3,7 +3,7 @@
 //	reads    EVENTS (consumer "signer"), retries.due.> (consumer "due"), buckets endpoints, signing-keys and schemas
 //	writes   DELIVERIES, DEADLETTERS, retries.at.>, signing-keys (keys that do not exist yet)
 //	serves   public keys over HTTP: /.well-known/jwks.json and /keys/TENANT/ENDPOINT; schemas: /schemas/TENANT/TYPE/VERSION
-//	holds    signing keys, in memory; the master key under which they are sealed
+//	holds    signing keys, in memory; the master key under which they are sealed; not those that stay in tokens, which it asks
 //	must not talk to the internet, or see a client certificate's key
 //
 // For an event:

@@ -105,7 +105,7 @@ func (s *Signer) payload(ctx context.Context, record delivery.Retry) (payload, e
 	if in := record.Inline; in != nil {
 		return s.carried(record.Delivery, in)
 	}
-	raw, err := s.events.GetMsg(ctx, record.Event)
+	raw, err := stream.GetMsg(ctx, s.events, record.Event)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return payload{}, &lostError{"event " + strconv.FormatUint(record.Event, 10) + " is no longer in EVENTS, so there is no payload to send"}
 	}

@@ -129,7 +129,7 @@ func TestRemovedKeysStopSigning(t *testing.T) {
 	defer cancel()
 	kv, err := js.KeyValue(t.Context(), stream.SigningKeyBucket)
 	require.NoError(t, err)
-	require.NoError(t, kv.Purge(t.Context(), stream.EndpointKey(orders, topology.Partitions)))
+	require.NoError(t, kv.Delete(t.Context(), stream.EndpointKey(orders, topology.Partitions)))
 	require.Eventually(t, func() bool {
 		next, err := keyring.Ring(t.Context(), orders, []string{"v1"})
 		return err == nil && ids(next)[0] != ids(first)[0]

@@ -147,7 +147,7 @@ func (d distant) InProcessConn() (net.Conn, error) {
 	go func() {
 		defer server.Close()
 		for p := range way {
-			time.Sleep(time.Until(p.due)) // in virtual time
+			<-time.After(time.Until(p.due)) // in virtual time
 			if _, err := server.Write(p.data); err != nil {
 				return
 			}

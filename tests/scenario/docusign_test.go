@@ -111,7 +111,6 @@ func (c *customer) told(l locksmith) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.keys = slices.DeleteFunc(ring.Keys(), func(k signature.Key) bool { return !k.Signs(time.Now()) })
-	slices.SortStableFunc(c.keys, func(a, b signature.Key) int { return int(a.State) - int(b.State) })
 	slices.SortStableFunc(c.keys, func(a, b signature.Key) int { return a.Created.Compare(b.Created) })
 	return len(c.keys)
 }
@@ -149,7 +148,7 @@ func docuSignConnect(secrets []string, r *http.Request, body []byte) error {
 		return fmt.Errorf("%w: x-authorization-digest: %q", errIncomplete, got)
 	}
 	var made []string
-	for n := 1; len(r.Header.Values("X-DocuSign-Signature-"+strconv.Itoa(n))) > 0; n++ {
+	for n := 1; r.Header.Get("X-DocuSign-Signature-"+strconv.Itoa(n)) != ""; n++ {
 		values := r.Header.Values("X-DocuSign-Signature-" + strconv.Itoa(n))
 		if len(values) != 1 || slices.Contains(made, values[0]) {
 			return fmt.Errorf("%w: signature %d: %q", errIncomplete, n, values)
@@ -235,7 +234,6 @@ func grown(l locksmith, c *customer) (most int) {
 	_, err := l.CreateKey(t.Context(), c.key, signature.DocuSign, true, l.w.Vault)
 	require.ErrorIs(t, err, signature.ErrTooManyKeys)
 	require.Equal(t, signature.MaxSigning, c.told(l), "what was refused has changed nothing")
-	l.w.Pass(time.Second)
 	return signature.MaxSigning
 }
 
@@ -280,8 +278,7 @@ func turned(l locksmith, c *customer, scheme string, secret func(int) string) (f
 // judgeCounts looks at how many signatures there were: one more with each key up to the most, never more, and one in the end.
 func judgeCounts(t *testing.T, c *customer, most int, turned time.Time) {
 	t.Helper()
-	seen := map[int]int{}
-	last := 0
+	seen, last := map[int]int{}, 0
 	for _, hit := range c.Hits() {
 		last = 0
 		for name := range hit.Header {

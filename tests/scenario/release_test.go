@@ -30,7 +30,7 @@ func catalogueOf(t *testing.T, w *kit.World) *stream.Catalogue {
 func away(w *kit.World, by time.Duration) {
 	dial := w.Network.Dial
 	w.Dispatcher.Connections.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		time.Sleep(by) // in virtual time
+		<-time.After(by) // in virtual time
 		return dial(ctx, network, address)
 	}
 }

@@ -259,3 +259,21 @@ func TestAServiceHearsOfItsOwnBucketsOnly(t *testing.T) {
 		})
 	}
 }
+
+// TestAnEntryReplacesNoOthers writes what a service may write, with the headers by which JetStream clears a whole stream,
+// or lets an entry end.
+func TestAnEntryReplacesNoOthers(t *testing.T) {
+	s := set(t)
+	dispatcher, err := jetstream.New(s.as("dispatcher", func(err error) { t.Errorf("the dispatcher may not: %v", err) }))
+	require.NoError(t, err)
+	_, err = s.js.Publish(t.Context(), "$KV.endpoints.0.acme.shop", []byte("{}"))
+	require.NoError(t, err)
+	for _, rollup := range []string{"all", "sub"} {
+		_, err = dispatcher.PublishMsg(t.Context(), &nats.Msg{Subject: ownEntry, Header: nats.Header{"Nats-Rollup": {rollup}}})
+		require.Error(t, err, rollup)
+	}
+	assert.EqualValues(t, 1, s.hit("$KV.endpoints.0.acme.shop", "KV_"+stream.EndpointBucket), "the document is there")
+	_, err = dispatcher.PublishMsg(t.Context(), &nats.Msg{Subject: "events.handfast.x", Header: nats.Header{"Nats-Rollup": {"all"}}})
+	require.Error(t, err)
+	assert.EqualValues(t, 64, s.hit("events.acme.x", stream.Events))
+}

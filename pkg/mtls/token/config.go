@@ -1,6 +1,7 @@
 package token
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -100,6 +101,18 @@ func (c Config) tokenName() string {
 		return fmt.Sprintf("token %q", c.Token)
 	}
 	return fmt.Sprintf("the token with serial number %q", c.Serial)
+}
+
+// keyName names the key for people.
+func (c Config) keyName() string {
+	switch {
+	case c.Object == "":
+		return "key with id " + hex.EncodeToString(c.ID)
+	case len(c.ID) == 0:
+		return fmt.Sprintf("key %q", c.Object)
+	default:
+		return fmt.Sprintf("key %q with id %s", c.Object, hex.EncodeToString(c.ID))
+	}
 }
 
 // PINSource is where a PIN is read, each time that the token is opened: exactly

@@ -3,7 +3,6 @@
 package token
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -81,17 +80,5 @@ func withoutCode(config Config, err error) error {
 			errBusy, config.sessions()-1, config.tokenName(), sessionWait)
 	default:
 		return fmt.Errorf("%s: %w", config.tokenName(), err)
-	}
-}
-
-// keyName names the key for people.
-func (c Config) keyName() string {
-	switch {
-	case c.Object == "":
-		return "key with id " + hex.EncodeToString(c.ID)
-	case len(c.ID) == 0:
-		return fmt.Sprintf("key %q", c.Object)
-	default:
-		return fmt.Sprintf("key %q with id %s", c.Object, hex.EncodeToString(c.ID))
 	}
 }

@@ -107,10 +107,10 @@ func (o *Operator) Delete(ctx context.Context, key endpoint.Key) (Change, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	if err := kv.Purge(ctx, stream.EndpointKey(key, o.topology.Partitions), jetstream.LastRevision(held.Revision)); err != nil {
+	if err := kv.Delete(ctx, stream.EndpointKey(key, o.topology.Partitions), jetstream.LastRevision(held.Revision)); err != nil {
 		return Change{}, fmt.Errorf("delete endpoint %s: %w", key, explain(err))
 	}
-	if err := kv.Purge(ctx, stream.StatusKey(key, o.topology.Partitions)); err != nil {
+	if err := kv.Delete(ctx, stream.StatusKey(key, o.topology.Partitions)); err != nil {
 		return Change{}, fmt.Errorf("endpoint %s is deleted, but not its status; delete it again: %w", key, explain(err))
 	}
 	return Change{
