@@ -273,10 +273,8 @@ func TestAfterALossOnlyWhatHasChangedIsToldAgain(t *testing.T) {
 		write(t, of, key, "1")
 	}
 	h := attend(t, of)
-	var words []string
-	until := func(last string) []string {
+	until := func(last string) (words []string) {
 		t.Helper()
-		words = nil
 		require.Eventually(t, func() bool {
 			words = append(words, h.take()...)
 			return len(words) > 0 && words[len(words)-1] == last
