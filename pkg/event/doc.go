@@ -58,6 +58,8 @@
 //	                     ce-traceparent is an ordinary extension
 //	Nats-Msg-Id          see [MessageID]; without it a repeated publish is stored
 //	                     twice
+//	other Nats- headers  what the broker says about a stored message (Nats-Stream,
+//	                     -Subject, -Sequence, -Time-Stamp) is refused by signers
 //
 // # How binary data becomes JSON
 //

@@ -115,6 +115,9 @@ func (s *Signer) count(ctx context.Context, r result) {
 // read parses an event and builds, once for all its endpoints, the body that they get.
 func read(subject string, header nats.Header, data []byte, sequence uint64, at time.Time) (stored, error) {
 	e, err := event.Parse(subject, header, data)
+	if err == nil {
+		err = pretending(e.Tenant(), header)
+	}
 	if err != nil {
 		return stored{}, err //nolint:wrapcheck // an *event.InvalidError by contract
 	}
@@ -126,6 +129,21 @@ func read(subject string, header nats.Header, data []byte, sequence uint64, at t
 		Event: e, sequence: sequence, at: at,
 		payload: payload{body: body, content: content, kind: e.Type(), source: e.Source(), id: e.ID()},
 	}, nil
+}
+
+// pretending refuses a message that carries what the broker alone says about one: where it stands. Our client library
+// would believe it when the event is read again for a retry, or fail at it each time.
+func pretending(tenant string, header nats.Header) error {
+	var reasons []event.Reason
+	for _, own := range [...]string{jetstream.StreamHeader, jetstream.SubjectHeader, jetstream.SequenceHeader, jetstream.TimeStampHeaer} {
+		if _, there := header[own]; there {
+			reasons = append(reasons, event.Reason{Field: own, Message: "is for the broker alone to say; publish without it"})
+		}
+	}
+	if len(reasons) == 0 {
+		return nil
+	}
+	return &event.InvalidError{Tenant: tenant, Reasons: reasons}
 }
 
 // match returns the endpoints that want the event, those that their receivers have disabled among them.

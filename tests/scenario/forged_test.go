@@ -46,10 +46,34 @@ func TestAnEventCannotSayWhereItStands(t *testing.T) {
 		w.Pass(10 * time.Second)
 		assert.Empty(t, r.Hits(), "signed with the tenant's keys, for the tenant's receiver")
 		letters := w.DeadLetters()
-		require.Len(t, letters, 1)
+		require.Len(t, letters, 2, "the event itself, and what the retry asks for")
 		var letter delivery.DeadLetter
-		require.NoError(t, json.Unmarshal(letters[0], &letter))
+		require.NoError(t, json.Unmarshal(letters[1], &letter))
 		assert.Contains(t, letter.Reasons[0], "does not belong to this delivery")
+		assert.Zero(t, w.Count(stream.Retries)+w.Count(stream.Deliveries))
+	})
+}
+
+// TestAnEventThatSpeaksForTheBrokerIsRefused, because a retry of it could never be read again: the client library fails at
+// such a header each time.
+func TestAnEventThatSpeaksForTheBrokerIsRefused(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		r := w.Receiver("hooks.example.com", kit.Answer(503, 200))
+		w.Apply(r.Document("acme", "orders"))
+		w.Start()
+		w.Pass(time.Second)
+		for i, name := range []string{"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"} {
+			_, err := w.JS.PublishMsg(t.Context(), &nats.Msg{Subject: "events.acme.com.acme.order", Data: []byte(`{}`), Header: nats.Header{
+				"ce-specversion": {"1.0"}, "ce-id": {name}, "ce-source": {"/shop"}, "ce-type": {"com.acme.order"}, name: {"x"},
+			}})
+			require.NoError(t, err)
+			w.Pass(time.Hour)
+			assert.Empty(t, r.Hits(), name)
+			letters := w.DeadLetters()
+			require.Len(t, letters, i+1)
+			assert.Contains(t, string(letters[i]), name+": is for the broker alone to say")
+		}
 		assert.Zero(t, w.Count(stream.Retries)+w.Count(stream.Deliveries))
 	})
 }
