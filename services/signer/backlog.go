@@ -281,7 +281,7 @@ func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
 		if err != nil {
 			return err
 		}
-		inline, err := s.inline(record.Delivery, content)
+		inline, err := s.inline(record.Due(), content)
 		if err != nil {
 			return err
 		}

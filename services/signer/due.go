@@ -73,7 +73,7 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 	}
 	if to.Waiting() {
 		// It is parked behind younger ones, or again and again where there is no room: preserve would come too late.
-		inline, err := s.inline(d.ID, content)
+		inline, err := s.inline(d, content)
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (e *lostError) Error() string { return e.reason }
 // payload reads what is to be sent: from the record when it brings it along, else from EVENTS.
 func (s *Signer) payload(ctx context.Context, record delivery.Retry) (payload, error) {
 	if in := record.Inline; in != nil {
-		return s.carried(record.Delivery, in)
+		return s.carried(record.Due(), in)
 	}
 	raw, err := stream.GetMsg(ctx, s.events, record.Event)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -136,7 +136,7 @@ func (s *Signer) end(ctx context.Context, d delivery.Delivery, e *payload, reaso
 	if e == nil {
 		return s.endWith(ctx, d, nil, reason)
 	}
-	inline, err := s.inline(d.ID, *e)
+	inline, err := s.inline(d, *e)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *Signer) endWith(ctx context.Context, d delivery.Delivery, in *delivery.
 	}
 	if in != nil {
 		letter.Header, letter.Body = http.Header{"Content-Type": {in.ContentType}}, delivery.NewBody(in.Body)
-		_, err := s.carried(d.ID, in)
+		_, err := s.carried(d, in)
 		if _, foreign := errors.AsType[*lostError](err); !foreign {
 			letter.Stamp = in.Stamp
 		}

@@ -191,7 +191,7 @@ func (s *Signer) violate(ctx context.Context, msg jetstream.Msg, e *stored, caus
 
 // endViolation keeps a delivery whose event breaks the version that its endpoint is pinned to.
 func (s *Signer) endViolation(ctx context.Context, d delivery.Delivery, as payload, cause *schema.ViolationError) error {
-	stamp, err := s.stamp(d.ID, as.content, as.body)
+	stamp, err := s.stamp(d, as.content, as.body)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (s *Signer) sign(ctx context.Context, e payload, to endpoint.Registered, d 
 		values[i] = field.Value
 		header[field.Name] = values[i : i+1 : i+1]
 	}
-	stamp, err := s.stamp(d.ID, e.content, e.body)
+	stamp, err := s.stamp(d, e.content, e.body)
 	if err != nil {
 		return stream.Signed{}, err
 	}
