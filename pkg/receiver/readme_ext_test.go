@@ -69,7 +69,9 @@ func TestTheGoPageRuns(t *testing.T) {
 		missing(t, "go is not in PATH")
 	}
 	program := filepath.Join(t.TempDir(), "receiver")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "testdata/page/main.go").CombinedOutput()
+	building, cancel := context.WithTimeout(t.Context(), 2*pageTime)
+	defer cancel()
+	out, err := exec.CommandContext(building, "go", "build", "-o", program, "testdata/page/main.go").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	newPage(t, "", program).exercise()
 }
@@ -102,7 +104,12 @@ type page struct {
 	nobody  int // what a client without a certificate gets; 0 for no answer at all
 	address string
 	lines   *bufio.Scanner
+	within  time.Duration // how long its programs may run
 }
+
+// pageTime is how long a program of the page may run, on a slow machine too: what hangs fails its own test within that,
+// and not the whole run at the end of its time.
+const pageTime = 2 * time.Minute
 
 const pageSAN = "spiffe://sender.example/dispatcher"
 
@@ -133,13 +140,14 @@ func preparePage(t *testing.T) *page {
 		require.NoError(t, os.WriteFile(path, text, 0o600))
 		return path
 	}
-	return &page{t: t, ca: ca, key: key, files: files, env: append(
+	return &page{t: t, ca: ca, key: key, files: files, within: pageTime, env: append(
 		os.Environ(), "LISTEN=127.0.0.1:0", "CLIENT_SAN="+pageSAN, "WEBHOOK_SECRET="+key.Reveal(),
 		"CERT="+write("server.pem", chain), "KEY="+write("server.key", private), "CLIENT_CA="+write("ca.pem", ca.CertificatePEM()),
 	)}
 }
 
-// start runs a program whose lines are read from then on.
+// start runs a program whose lines are read from then on. It is killed when its time is over, and then there are no lines
+// any more, whoever else holds its output.
 func (p *page) start(dir, name string, args ...string) {
 	p.t.Helper()
 	// The process is stopped by hand: a context's end would not wait for its output.
@@ -148,13 +156,21 @@ func (p *page) start(dir, name string, args ...string) {
 	out, err := command.StdoutPipe()
 	require.NoError(p.t, err)
 	require.NoError(p.t, command.Start())
-	p.t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
+	over := time.AfterFunc(p.within, func() {
+		_ = command.Process.Kill()
+		_ = out.Close()
+	})
+	p.t.Cleanup(func() {
+		over.Stop()
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	})
 	p.lines = bufio.NewScanner(out)
 }
 
 func (p *page) line() string {
 	p.t.Helper()
-	require.True(p.t, p.lines.Scan(), "the program ended: %v", p.lines.Err())
+	require.True(p.t, p.lines.Scan(), "the program ended, or was ended after %s: %v", p.within, p.lines.Err())
 	return p.lines.Text()
 }
 
@@ -210,7 +226,8 @@ func (p *page) exercise() {
 		body := `{"customer":"Zoë","n":` + string(rune('0'+i)) + `}`
 		for attempt := range 3 {
 			at := now.Add(time.Duration(attempt/2) * time.Second) // twice as it was, and once as a retry
-			assert.Equal(t, http.StatusNoContent, p.post(pageSAN, p.request(id, at, body)))
+			// Without it there is no line to wait for.
+			require.Equal(t, http.StatusNoContent, p.post(pageSAN, p.request(id, at, body)))
 		}
 		assert.Equal(t, id+": "+body, p.line(), "processed once, and nothing before it")
 	}

@@ -23,6 +23,19 @@ func installed(t *testing.T, programs ...string) {
 	}
 }
 
+// TestAProgramThatHangsIsEnded has one that says one line and then nothing, while its child holds its output.
+func TestAProgramThatHangsIsEnded(t *testing.T) {
+	t.Parallel()
+	installed(t, "sh", "sleep")
+	p := preparePage(t)
+	p.within = 4 * time.Second
+	began := time.Now()
+	p.start(p.files, "sh", "-c", "echo hello; sleep 60 2>/dev/null; echo never")
+	require.Equal(t, "hello", p.line())
+	require.False(t, p.lines.Scan(), "it is over")
+	require.Less(t, time.Since(began), time.Minute)
+}
+
 func TestThePythonPageRuns(t *testing.T) {
 	installed(t, "python3")
 	newPage(t, "testdata/page", "python3", "receiver.py").exercise()

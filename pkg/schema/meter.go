@@ -17,6 +17,11 @@ const (
 	stepFormat = "handfast-step"
 	// instructionsPerStep makes the work of regular expressions comparable to the other steps.
 	instructionsPerStep = 64
+	// membersPerStep, itemsPerStep and bytesPerStep do so for what the library does with every value that it looks at,
+	// whatever the schema says: it goes over all members, lists what is not evaluated yet, and copies texts.
+	membersPerStep = 8
+	itemsPerStep   = 8
+	bytesPerStep   = 512
 )
 
 // meter counts the steps of one check at a time.
@@ -33,8 +38,8 @@ func (m *meter) spend(steps int) {
 
 // instrument makes every schema of the tree count, in place. The formats go to the compiler.
 func (m *meter) instrument(compiler *jsonschema.Compiler, tree any) {
-	compiler.RegisterFormat(&jsonschema.Format{Name: stepFormat, Validate: func(any) error {
-		m.spend(1)
+	compiler.RegisterFormat(&jsonschema.Format{Name: stepFormat, Validate: func(value any) error {
+		m.spend(1 + girth(value))
 		return nil
 	}})
 	special := 0
@@ -54,12 +59,37 @@ func (m *meter) instrument(compiler *jsonschema.Compiler, tree any) {
 		special++
 		name := stepFormat + "-" + strconv.Itoa(special)
 		compiler.RegisterFormat(&jsonschema.Format{Name: name, Validate: func(value any) error {
-			m.spend(1 + cost(value))
+			m.spend(1 + girth(value) + cost(value))
 			return nil
 		}})
 		object["format"] = name
 	}}
 	l.document(tree)
+}
+
+// girth is what looking at a value costs, without what is below it.
+func girth(value any) int {
+	switch value := value.(type) {
+	case map[string]any:
+		return len(value) / membersPerStep
+	case []any:
+		return len(value) / itemsPerStep
+	case string:
+		return len(value) / bytesPerStep
+	}
+	return 0
+}
+
+// required counts the names that a schema requires, which are looked up one by one and listed where they are missing.
+func required(object map[string]any) int {
+	all, _ := object["required"].([]any)
+	n := len(all)
+	beside, _ := object["dependentRequired"].(map[string]any)
+	for _, each := range beside {
+		list, _ := each.([]any)
+		n += 1 + len(list)
+	}
+	return n
 }
 
 // costOf tells what a schema costs besides the schemas below it; nil for nothing worth counting.
@@ -95,6 +125,14 @@ func costOf(object map[string]any) func(any) int {
 			costs = append(costs, func(value any) int { return size(value) / 4 })
 			break
 		}
+	}
+	if names := required(object) / membersPerStep; names > 0 {
+		costs = append(costs, func(value any) int {
+			if _, ok := value.(map[string]any); !ok {
+				return 0
+			}
+			return names
+		})
 	}
 	if format, ok := object["format"].(string); ok && format != stepFormat {
 		costs = append(costs, func(value any) int {

@@ -81,7 +81,7 @@ func (s *Set) claims(uri string) bool {
 type Registry struct {
 	mu      sync.RWMutex
 	sets    map[Kind]*Set
-	retired map[Name]time.Time // deletions, also those that came before their version
+	retired map[Name]Retirement // deletions, also those that came before their version
 	count   atomic.Int64
 }
 
@@ -89,7 +89,7 @@ type Registry struct {
 func (r *Registry) Put(v *Version) {
 	r.change(v.Kind, func(all []*Version) []*Version {
 		stored := *v
-		stored.Retired = r.retired[v.Name]
+		stored.Retired, stored.gaps = r.retired[v.Name].At, r.retired[v.Name].Gaps
 		at, there := find(all, v.Number)
 		if there {
 			all[at] = &stored
@@ -110,19 +110,22 @@ func (r *Registry) Remove(name Name) {
 }
 
 // Retire notes when a version was deleted; the zero time takes the deletion back. It may come before the version.
-func (r *Registry) Retire(name Name, at time.Time) {
+func (r *Registry) Retire(name Name, at time.Time) { r.SetRetirement(name, Retirement{At: at}) }
+
+// SetRetirement notes all that became of a version in that way. The zero Retirement is that nothing did.
+func (r *Registry) SetRetirement(name Name, to Retirement) {
 	r.change(name.Kind, func(all []*Version) []*Version {
-		if at.IsZero() {
+		if to.At.IsZero() && len(to.Gaps) == 0 {
 			delete(r.retired, name)
 		} else {
 			if r.retired == nil {
-				r.retired = make(map[Name]time.Time)
+				r.retired = make(map[Name]Retirement)
 			}
-			r.retired[name] = at
+			r.retired[name] = to
 		}
 		if i, there := find(all, name.Number); there {
 			changed := *all[i]
-			changed.Retired = at
+			changed.Retired, changed.gaps = to.At, to.Gaps
 			all[i] = &changed
 		}
 		return all

@@ -22,6 +22,7 @@ type Version struct {
 	// deleted.
 	Applied, Retired time.Time
 
+	gaps     []Gap
 	document []byte
 	schema   *Schema
 	problem  error
@@ -34,11 +35,18 @@ type record struct {
 	Version int             `json:"version"`
 	URI     string          `json:"uri"`
 	Schema  json.RawMessage `json:"schema"`
+	// Since is from when on the version counts, where that is before it was stored: it was broken, and was mended.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Encode writes a version for the bucket, under [Name.Key]. base is that of [Name.URI].
 func Encode(name Name, s *Schema, base string) ([]byte, error) {
-	data, err := json.Marshal(record{Tenant: name.Tenant, Type: name.Type, Version: name.Number, URI: name.URI(base), Schema: s.document})
+	return EncodeMended(name, s, base, time.Time{})
+}
+
+// EncodeMended is [Encode] for a version in place of one that could not be used: what has waited since is for this one.
+func EncodeMended(name Name, s *Schema, base string, since time.Time) ([]byte, error) {
+	data, err := json.Marshal(record{Since: since, Tenant: name.Tenant, Type: name.Type, Version: name.Number, URI: name.URI(base), Schema: s.document})
 	if err != nil {
 		return nil, fmt.Errorf("write schema %s: %w", name, err)
 	}
@@ -67,6 +75,9 @@ func Read(name Name, value []byte, applied time.Time) *Version {
 		return v
 	}
 	v.URI = r.URI
+	if !r.Since.IsZero() && r.Since.Before(applied) {
+		v.Applied = r.Since
+	}
 	v.schema, v.problem = Compile(r.Schema)
 	return v
 }
@@ -84,6 +95,11 @@ func (v *Version) Same(s *Schema) bool { return v.schema != nil && v.schema.Equa
 func (v *Version) InForce(at time.Time) bool {
 	if at.Before(v.Applied.Add(Delay)) {
 		return false
+	}
+	for _, gap := range v.gaps {
+		if !at.Before(gap.From.Add(Delay)) && at.Before(gap.To.Add(Delay)) {
+			return false
+		}
 	}
 	return v.Retired.IsZero() || (v.problem == nil && at.Before(v.Retired.Add(Delay)))
 }

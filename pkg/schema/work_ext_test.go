@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -49,16 +48,17 @@ func TestWorkIsCountedByTheSizeOfWhatIsLookedAt(t *testing.T) {
 		"many that are required":  {`{"required":` + required(8_000) + `}`, members(8_000)},
 		"required and not there":  {`{"required":` + required(8_000) + `}`, `{}`},
 		"required beside another": {`{"dependentRequired":{"m0":` + required(8_000) + `}}`, `{"m0":1}`},
-		"numbers":                 {`{"multipleOf":3e-200,"maximum":1e300}`, `1e300`},
 		"names":                   {`{"propertyNames":true}`, members(20_000)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := schema.Compile([]byte(fanned(c.leaf)))
-			require.NoError(t, err)
-			began := time.Now()
-			problems := s.Check([]byte(c.data))
-			t.Log(time.Since(began), len(problems))
-			assert.Less(t, time.Since(began), 5*time.Second)
+			if err != nil { // it finds out when the schema is applied: empty data is enough
+				require.ErrorContains(t, err, "takes too much work")
+			} else {
+				problems := s.Check([]byte(c.data))
+				require.Len(t, problems, 1)
+				assert.Contains(t, problems[0].Message, "takes too much work")
+			}
 		})
 	}
 }

@@ -136,7 +136,10 @@ func (p messagePair) public(text string) (publicKey, error) {
 	}
 	switch key := key.(type) {
 	case ed25519.PublicKey:
-		if p.scheme == HTTPEd25519 {
+		switch {
+		case p.scheme == HTTPEd25519 && smallOrder(key):
+			return publicKey{}, errSmallOrder
+		case p.scheme == HTTPEd25519:
 			return describe(key, matchEd25519(key))
 		}
 		return publicKey{}, errors.New("it is an Ed25519 key, which belongs to scheme " + HTTPEd25519)

@@ -85,6 +85,9 @@ func (standardPair) public(text string) (publicKey, error) {
 		return publicKey{}, fmt.Errorf("it holds %d bytes; a public key has %d", len(raw), ed25519.PublicKeySize)
 	}
 	key := ed25519.PublicKey(raw)
+	if smallOrder(key) {
+		return publicKey{}, errSmallOrder
+	}
 	return publicKey{text: text, key: key, match: matchEd25519(key)}, nil
 }
 

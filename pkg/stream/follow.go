@@ -23,6 +23,9 @@ const (
 	retryInterval = time.Second
 	// patience is how long a replica of the bucket may be behind what was told.
 	patience = 2 * time.Second
+	// overslept is after how long without a look a follower believes nothing any more: the broker keeps its mark of an
+	// entry whose time has ended for no longer than twice that.
+	overslept = markerLife / 2
 )
 
 // Watch is what somebody wants to hear of a bucket. Calls come one at a time, and must not block. Only Take is required.
@@ -54,8 +57,9 @@ type follower struct {
 	known  map[string]version
 	pass   uint64 // counts the readings from the beginning
 	made   time.Time
-	copies int    // replicas of the bucket
-	seen   uint64 // the last revision that was handed on
+	copies int       // replicas of the bucket
+	seen   uint64    // the last revision that was handed on
+	looked time.Time // when it was asked last, by the clock on the wall
 }
 
 // version is what an entry was when it was handed on.
@@ -126,10 +130,12 @@ func (f *follower) follow(ctx context.Context, status <-chan nats.Status) error 
 				return errConnectionLost
 			}
 		case <-told:
-			err = f.catchUp(ctx, newest.Load())
+			if err = f.wake(ctx); err == nil {
+				err = f.catchUp(ctx, newest.Load())
+			}
 		case <-tick.C:
 			polls++
-			if polls%identityChecks == 0 {
+			if err = f.wake(ctx); err == nil && polls%identityChecks == 0 {
 				err = f.check(ctx)
 			}
 			if err == nil {
@@ -140,6 +146,15 @@ func (f *follower) follow(ctx context.Context, status <-chan nats.Status) error 
 			return err
 		}
 	}
+}
+
+// wake reads everything anew when this process, or its machine, has stood still, which no connection tells of. The time
+// on the wall counts: the other one may have stood still, too.
+func (f *follower) wake(ctx context.Context) error {
+	if time.Now().Round(0).Sub(f.looked) < max(overslept, 4*f.poll) {
+		return nil
+	}
+	return f.begin(ctx)
 }
 
 // begin hands on everything that is not known, and takes back what is not there any more.
@@ -209,6 +224,7 @@ func (f *follower) catchUp(ctx context.Context, to uint64) error {
 // readOn hands on what was written since.
 func (f *follower) readOn(ctx context.Context) error {
 	for {
+		f.looked = time.Now().Round(0)
 		page, err := f.read(ctx, f.seen+1, ">")
 		for _, entry := range page.entries {
 			f.take(entry)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -17,6 +18,10 @@ import (
 // would be a loop somewhere, which an error shows.
 const maxStatusTries = 16
 
+// statusPause is how much longer each pause between two tries is: a replica may be read that is behind, and so long as it
+// is, every try ends the same way. All tries together take about half a second.
+const statusPause = 5 * time.Millisecond
+
 // UpdateStatus changes what the system has decided about an endpoint: it reads the status, lets change alter it, and
 // writes it only where nobody has written in the meantime, else it begins again. The facts in a status are separate, and
 // several dispatchers find them out at the same time: change must touch none but its own, and may be called more than
@@ -25,7 +30,12 @@ const maxStatusTries = 16
 // It returns the status that stands in the bucket afterwards. The error wraps [ErrConflict] when there was no end of
 // others' writes.
 func (c *Catalogue) UpdateStatus(ctx context.Context, key endpoint.Key, change func(*endpoint.Status)) (endpoint.Status, error) {
-	for range maxStatusTries {
+	for try := range maxStatusTries {
+		select {
+		case <-time.After(time.Duration(try) * statusPause):
+		case <-ctx.Done():
+			return endpoint.Status{}, fmt.Errorf("store status of endpoint %s: %w", key, ctx.Err())
+		}
 		stood, before, revision, err := c.status(ctx, key)
 		if err != nil {
 			return endpoint.Status{}, err

@@ -18,6 +18,8 @@ type statuses struct {
 	*stream.Catalogue
 
 	t        *testing.T
+	js       jetstream.JetStream
+	topology stream.Topology
 	kv       jetstream.KeyValue
 	revision uint64
 }
@@ -33,7 +35,7 @@ func withStatuses(t *testing.T, story func(*statuses)) {
 		require.NoError(t, err)
 		revision, err := catalogue.Apply(t.Context(), document(t, "orders", "one.example.com"))
 		require.NoError(t, err)
-		story(&statuses{Catalogue: catalogue, t: t, kv: kv, revision: revision})
+		story(&statuses{Catalogue: catalogue, t: t, js: b.js, topology: topology, kv: kv, revision: revision})
 	})
 }
 

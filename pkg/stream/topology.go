@@ -29,6 +29,7 @@ const (
 	gib             = 1 << 30
 	partitionKey    = "handfast.partitions"
 	backlogPerQueue = 10_000
+	markerLife      = time.Minute // of the mark of a lease that has ended
 )
 
 // Topology is everything that is chosen when Handfast is set up on a NATS server. The zero value stands for the defaults:
@@ -111,7 +112,7 @@ func (t Topology) Buckets() []jetstream.KeyValueConfig {
 		}
 	}
 	dispatchers := bucket(DispatcherBucket, "Which dispatchers live: leases that expire")
-	dispatchers.LimitMarkerTTL = time.Minute
+	dispatchers.LimitMarkerTTL = markerLife
 	alerts := bucket(AlertBucket, "Which alerts have been sent, so that each is sent once") // without an end: certificates last for years
 	alerts.RePublish = nil                                                                  // nobody follows them
 	return []jetstream.KeyValueConfig{

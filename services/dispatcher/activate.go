@@ -98,9 +98,20 @@ func (d *Dispatcher) activate(ctx context.Context, to endpoint.Registered) {
 	d.tellOutcome(to, verdict, answer.proof, alert.Evidence{Detail: verdict.Detail, Advice: verdict.Advice}, answer.reused)
 }
 
+// stillAsks is the endpoint as it is known now, unless it has been deleted, or asks something else by now: then the answer
+// says nothing about it.
+func (d *Dispatcher) stillAsks(to endpoint.Registered) (current endpoint.Registered, asked bool) {
+	current, known := d.endpoints.Get(to.Key())
+	return current, known && current.ActivationMark() == to.ActivationMark()
+}
+
 // agreed lets deliveries go.
 func (d *Dispatcher) agreed(ctx context.Context, to endpoint.Registered, given endpoint.Activated) {
 	key := to.Key()
+	if _, asked := d.stillAsks(to); !asked {
+		return
+	}
+	d.paces.meet(key, given.Mark, time.Now())
 	if to.Activated() {
 		given.Since = to.Status.Activation.Since
 	}
@@ -125,7 +136,11 @@ func (d *Dispatcher) agreed(ctx context.Context, to endpoint.Registered, given e
 func (d *Dispatcher) notAgreed(ctx context.Context, to endpoint.Registered, answer answered) {
 	key, now := to.Key(), time.Now()
 	held := endpoint.Held{Since: now.UTC()}
-	if current, ok := d.endpoints.Get(key); ok && current.Status.Held != nil {
+	current, asked := d.stillAsks(to)
+	if !asked {
+		return
+	}
+	if current.Status.Held != nil {
 		held = *current.Status.Held
 		held.Probes++
 		held.Next = now.Add(min(lastProbe, firstProbe<<min(held.Probes, 16))).UTC()
@@ -183,12 +198,16 @@ func (r *reviews) of(key endpoint.Key) *review {
 	return r.all[key]
 }
 
-// note keeps an answer that was asked for otherwise.
+// note keeps an answer that was asked for otherwise. Consent says nothing about why a message is turned down later: that
+// is asked when it happens.
 func (r *reviews) note(key endpoint.Key, refusal *delivery.Verdict) {
 	known := r.of(key)
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	known.at, known.refusal = time.Now(), refusal
+	known.at, known.refusal = time.Time{}, refusal
+	if refusal != nil {
+		known.at = time.Now()
+	}
 }
 
 // reconsider asks a receiver that has turned a message down whether it still agrees to deliveries, before the message is

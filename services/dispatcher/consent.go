@@ -58,6 +58,9 @@ func marked(header http.Header, a endpoint.Activation) http.Header {
 // consent judges the answer to the question. The refusal is nil when the receiver has agreed.
 func consent(to endpoint.Registered, response *mtls.Response, now time.Time) (endpoint.Activated, *delivery.Verdict) {
 	given := endpoint.Activated{Mark: to.ActivationMark(), Since: now.UTC()}
+	if before := to.Status.Disabled; before != nil && !given.Since.After(before.At) {
+		given.Since = before.At.Add(1) // by the clock of another dispatcher; it was before the question in any case
+	}
 	refusal := delivery.Verdict{Outcome: delivery.NotActivated, Origin: delivery.Said, Status: response.Status}
 	refusal.Detail = fmt.Sprintf("%s answered HTTP %d", to.Authority(), response.Status)
 	if response.Status < 200 || response.Status > 299 {

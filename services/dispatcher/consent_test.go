@@ -139,3 +139,22 @@ func FuzzPermission(f *testing.F) {
 		assert.Equal(t, perMinute == 0, strings.TrimSpace(rate) == "*")
 	})
 }
+
+// TestConsentCountsWhateverTheClocksSay has the receiver switch us off by the clock of a dispatcher that is ahead of the
+// one that asks, after the document was applied again. If that consent did not count, the receiver would be asked again,
+// and again, without a pause.
+func TestConsentCountsWhateverTheClocksSay(t *testing.T) {
+	now := start()
+	agrees := &mtls.Response{Status: http.StatusOK, Header: http.Header{}}
+	agrees.Header.Set("WebHook-Allowed-Origin", "*")
+	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
+		to := asking(t, "{kind: cloudevents, origin: a.example}")
+		to.Revision = 2
+		to.Status.Disabled = &endpoint.Disabled{At: now.Add(ahead), Revision: 1}
+		require.False(t, to.Activated())
+		given, refusal := consent(to, agrees, now)
+		require.Nil(t, refusal)
+		to.Status.Activation = &given
+		assert.True(t, to.Activated(), "switched off by a clock that is %s ahead", ahead)
+	}
+}

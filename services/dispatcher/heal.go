@@ -1,9 +1,11 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +46,7 @@ func (d *Dispatcher) heal(ctx context.Context) {
 		}
 		held := d.waiting()
 		h.forget(held)
+		h.order(held)
 		if len(held) == 0 {
 			look.Stop() // until somebody says otherwise
 			continue
@@ -115,6 +118,9 @@ func (h *healing) due(to endpoint.Registered, identity string, now time.Time) (d
 	until := time.Duration(0) // for an activation that has not been tried yet
 	if to.Status.Held != nil {
 		until = to.Status.Held.Next.Sub(now)
+		if to.Activation.Kind == endpoint.NoActivation && to.Status.Held.Outcome == delivery.NotActivated.String() {
+			until = 0 // its document asked for consent, and does not any more
+		}
 	}
 	// A time further away than any wait was set by a clock that is wrong.
 	if until > 0 && until <= lastProbe && !changed {
@@ -150,6 +156,22 @@ func (h *healing) forget(held []endpoint.Registered) {
 		}
 	}
 	h.with = kept
+}
+
+// order puts those first whose tenants have the fewest probes under way: receivers that let every probe wait must not keep
+// all hands from those of other tenants.
+func (h *healing) order(held []endpoint.Registered) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	busy := make(map[string]int)
+	for key, last := range h.with {
+		if last.busy {
+			busy[key.Tenant]++
+		}
+	}
+	if len(busy) > 0 {
+		slices.SortStableFunc(held, func(a, b endpoint.Registered) int { return cmp.Compare(busy[a.Tenant], busy[b.Tenant]) })
+	}
 }
 
 // identityOf names the identity that an endpoint would be shown now; empty when there is none.

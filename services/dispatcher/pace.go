@@ -2,10 +2,10 @@ package dispatcher
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
-	"github.com/handfast/handfast/pkg/delivery"
 	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/stream"
 )
@@ -27,15 +27,17 @@ const (
 	maxPaces = 16_384
 	// maxLine is how far ahead turns are given, so that a receiver that allows more is soon served faster.
 	maxLine = time.Hour
+	// goldenRatio, times 1, 2, 3 and so on, spreads evenly over 32 bits, however many there are.
+	goldenRatio uint32 = 2_654_435_769
 )
 
 // paces is the pace of each endpoint that has one.
 type paces struct {
 	mu    sync.Mutex
 	all   map[endpoint.Key]*pace
-	rests map[endpoint.Key]time.Time // until then the receiver wants nothing
-	first map[int]time.Time          // per partition, since when this dispatcher is first in its order
-	reset time.Time                  // what was sent before is forgotten
+	rests map[endpoint.Key]rest
+	first map[int]time.Time // per partition, since when this dispatcher is first in its order
+	room  int               // how many may be remembered until the idle ones are forgotten
 }
 
 type pace struct {
@@ -44,6 +46,8 @@ type pace struct {
 	free time.Time
 	// line is when the turn of the last message comes that has been sent to RETRIES.
 	line time.Time
+	// spilt counts those that have found no place in the line.
+	spilt uint32
 }
 
 // interval is the least time between two requests, rounded up.
@@ -57,13 +61,8 @@ func (p *paces) of(key endpoint.Key, partition, perMinute int, now time.Time) *p
 	every := interval(perMinute)
 	at := p.all[key]
 	if at == nil {
-		if p.all == nil || len(p.all) >= maxPaces {
-			if p.all != nil {
-				p.reset = now
-			}
-			p.all = make(map[endpoint.Key]*pace)
-		}
-		at = &pace{every: every, free: p.reset.Add(every)}
+		p.forget(now)
+		at = &pace{every: every}
 		p.all[key] = at
 	}
 	if at.every != every { // the receiver has changed its mind: the last request was at free - every
@@ -79,6 +78,19 @@ func (p *paces) of(key endpoint.Key, partition, perMinute int, now time.Time) *p
 		at.free = start
 	}
 	return at
+}
+
+// forget drops those that would say nothing now: their next request may leave at once, as that of one that is not known.
+// The others must stay, or each would wait for an interval again because of all the others.
+func (p *paces) forget(now time.Time) {
+	if p.all == nil {
+		p.all = make(map[endpoint.Key]*pace)
+	}
+	if len(p.all) < max(p.room, maxPaces) {
+		return
+	}
+	maps.DeleteFunc(p.all, func(_ endpoint.Key, at *pace) bool { return !at.free.After(now) && !at.line.After(now) })
+	p.room = 2 * len(p.all)
 }
 
 func (p *paces) start(partition int, now time.Time) {
@@ -122,11 +134,14 @@ func (p *paces) queued(key endpoint.Key, now time.Time) bool {
 }
 
 // queue appends to the line. Whoever stands in it comes back a little early, so that the lane does not run empty. Who would
-// be too far behind gets no place yet, and asks again while half of the line is still there.
+// be too far behind gets no place yet, and asks again while some of the line is still there: not all of them together,
+// because they stand in front of other endpoints' messages then.
 func (a *pace) queue(now time.Time, ahead int, early time.Duration) time.Duration {
 	turn := later(a.line, later(now, a.free).Add(time.Duration(ahead-1)*a.every)).Add(a.every)
 	if turn.Sub(now) > maxLine {
-		return maxLine / 2
+		a.spilt++
+		share := float64(a.spilt*goldenRatio) / (1 << 32)
+		return maxLine/2 + time.Duration(share*float64(maxLine*3/8))
 	}
 	a.line = turn
 	return max(0, turn.Add(-early).Sub(now))
@@ -137,30 +152,6 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// rest notes that a receiver wants nothing until a time (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 2.2).
-func (p *paces) rest(key endpoint.Key, until time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.rests == nil || len(p.rests) >= maxPaces {
-		p.rests = make(map[endpoint.Key]time.Time)
-	}
-	p.rests[key] = later(p.rests[key], until)
-	if at := p.all[key]; at != nil {
-		at.free = later(at.free, until)
-	}
-}
-
-// resting is how long a receiver still wants nothing.
-func (p *paces) resting(key endpoint.Key, now time.Time) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	until, known := p.rests[key]
-	if known && !until.After(now) {
-		delete(p.rests, key)
-	}
-	return max(0, until.Sub(now))
 }
 
 // turns notes for which partitions this dispatcher is first, so that it knows since when.
@@ -203,10 +194,11 @@ func (d *Dispatcher) paced(key endpoint.Key) (perMinute int) {
 // await waits for the turn of a message. False means that the message has been taken care of.
 func (d *Dispatcher) await(ctx context.Context, h *held) bool {
 	key := h.signed.Delivery.Endpoint
-	if to, ok := d.endpoints.Get(key); !ok || to.Activation.Kind == endpoint.NoActivation {
+	to, ok := d.endpoints.Get(key)
+	if !ok || to.Activation.Kind == endpoint.NoActivation {
 		return true // nothing was agreed, and nothing is looked up
 	}
-	perMinute, wait := d.paced(key), d.paces.resting(key, time.Now())
+	perMinute, wait := d.paced(key), d.paces.resting(key, to.ActivationMark(), time.Now())
 	partition := stream.Partition(key, d.topology.Partitions)
 	switch {
 	case wait > nearTurn:
@@ -242,14 +234,6 @@ func (d *Dispatcher) back(h *held, after time.Duration) bool {
 	d.giveBack(h.msg, after)
 	d.release(h)
 	return false
-}
-
-// throttle notes that a receiver that we have agreed with by the web hook specification wants nothing for a while: then
-// that holds for every message, and not for the one that was turned down only.
-func (d *Dispatcher) throttle(r *result) {
-	if r.verdict.Outcome == delivery.Throttled && r.verdict.RetryAfter > 0 && r.to.Activation.Kind == endpoint.CloudEventsActivation {
-		d.paces.rest(r.to.Key(), time.Now().Add(r.verdict.RetryAfter))
-	}
 }
 
 // turnOf is how long a message whose lane has no room stays away when its receiver allows so many requests per minute; 0

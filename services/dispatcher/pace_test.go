@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -93,8 +94,10 @@ func TestTheLineIsShortEnoughForAChangeOfMind(t *testing.T) {
 	for range 1000 {
 		wait := p.book(key, 0, 1, 3, 8, now)
 		require.LessOrEqual(t, wait, maxLine)
-		if wait == maxLine/2 && before > wait {
-			continue // no place
+		if wait <= before {
+			before = maxLine // no place any more
+			require.GreaterOrEqual(t, wait, maxLine/2)
+			continue
 		}
 		require.Greater(t, wait, before, "one after the other")
 		before = wait
@@ -111,10 +114,47 @@ func TestPacesDoNotGrow(t *testing.T) {
 	var p paces
 	now := start()
 	p.turns(1, func(int) bool { return true }, now.Add(-time.Hour))
-	for i := range maxPaces + 10 {
-		p.take(endpoint.Key{Tenant: "acme", Name: string(rune('a'+i%26)) + time.Duration(i).String()}, 0, 60, now)
+	for i := range 10 * maxPaces {
+		p.take(endpoint.Key{Tenant: "acme", Name: strconv.Itoa(i)}, 0, 60, now)
+		now = now.Add(time.Millisecond)
 	}
-	assert.LessOrEqual(t, len(p.all), maxPaces)
-	wait, _ := p.take(endpoint.Key{Tenant: "acme", Name: "forgotten"}, 0, 60, now)
-	assert.Equal(t, time.Second, wait, "what was sent to it is not known any more")
+	assert.LessOrEqual(t, len(p.all), 2*maxPaces, "what has not been used for an interval is forgotten")
+}
+
+// TestManyPacesDoNotStopEachOther has more endpoints than are remembered without need, all of them at work.
+func TestManyPacesDoNotStopEachOther(t *testing.T) {
+	t.Parallel()
+	var p paces
+	now := start()
+	p.turns(1, func(int) bool { return true }, now.Add(-time.Hour))
+	const endpoints, rounds = maxPaces + maxPaces/4, 4
+	sent := 0
+	for range rounds {
+		for i := range endpoints {
+			if wait, near := p.take(endpoint.Key{Tenant: "acme", Name: strconv.Itoa(i)}, 0, 1, now); near && wait == 0 {
+				sent++
+			}
+			now = now.Add(time.Minute/endpoints + 1)
+		}
+	}
+	assert.Equal(t, endpoints*rounds, sent)
+}
+
+// TestWhoHasNoPlaceDoesNotComeBackWithAllTheOthers has very many messages come at once: when they come again, they stand
+// in front of other endpoints' messages in their partition.
+func TestWhoHasNoPlaceDoesNotComeBackWithAllTheOthers(t *testing.T) {
+	t.Parallel()
+	var p paces
+	key, now := endpoint.Key{Tenant: "acme", Name: "orders"}, start()
+	p.turns(1, func(int) bool { return true }, now.Add(-time.Hour))
+	const messages = 10_000
+	perMinute := map[time.Duration]int{}
+	for range messages {
+		wait := p.book(key, 0, 1, 0, 8, now)
+		require.Less(t, wait, maxLine, "the line must not run empty before")
+		perMinute[wait.Truncate(time.Minute)]++
+	}
+	for at, n := range perMinute {
+		assert.Less(t, n, messages/15, "after %s", at)
+	}
 }

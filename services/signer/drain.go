@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/handfast/handfast/pkg/delivery"
@@ -59,26 +58,6 @@ func (d *draining) end(key endpoint.Key) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.busy, key)
-}
-
-// unreadyError says that a delivery cannot be signed at present, for a reason that may be its own: its payload, or what a
-// scheme makes of it. Trouble with the broker is none: it concerns everybody.
-type unreadyError struct{ cause error }
-
-func (e *unreadyError) Error() string { return e.cause.Error() }
-
-func (e *unreadyError) Unwrap() error { return e.cause }
-
-// unready marks an error as such, unless it says that the broker was not reached in time.
-func unready(err error) error {
-	for _, everybodys := range []error{
-		context.DeadlineExceeded, context.Canceled, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed, nats.ErrDisconnected,
-	} {
-		if errors.Is(err, everybodys) {
-			return err
-		}
-	}
-	return &unreadyError{err}
 }
 
 // before is where a pass over so many begins.
@@ -157,7 +136,11 @@ func (s *Signer) keyless(ctx context.Context, key endpoint.Key) error {
 	if !ok {
 		return nil
 	}
-	_, err := s.keyring.Ring(ctx, key, to.Signature.Schemes)
+	schemes := to.Signature.Signing(time.Now())
+	if err := allowed(to, schemes); err != nil {
+		return err
+	}
+	_, err := s.keyring.Ring(ctx, key, schemes)
 	return err
 }
 

@@ -37,8 +37,10 @@ func (s *Signer) due(ctx context.Context, msg jetstream.Msg) {
 	if err := s.resign(ctx, record, strconv.FormatUint(meta.Sequence.Stream, 10)); err != nil {
 		s.logger.WarnContext(ctx, "retry could not be signed and stored; trying again",
 			slog.String("delivery", string(record.Delivery)), slog.String("endpoint", record.Due().Endpoint.String()), slog.Any("error", err))
-		s.giveBack(ctx, msg, pauseRetry)
-		return
+		if everybodys(err) || s.later(ctx, record) != nil {
+			s.giveBack(ctx, msg, pauseRetry)
+			return
+		}
 	}
 	s.done(ctx, msg)
 }
@@ -53,7 +55,7 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 		return s.endWith(ctx, d, record.Inline, "the endpoint has been deleted")
 	}
 	if err != nil {
-		return err
+		return unready(err) // a document that cannot be read is one endpoint's
 	}
 	if to.Waiting() && (record.Inline != nil || time.Since(d.First) < time.Hour) {
 		return s.park(ctx, d, record.Inline, source)

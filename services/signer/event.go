@@ -50,7 +50,7 @@ type stored struct {
 	sequence uint64
 	at       time.Time
 	verdict  schema.Verdict
-	pinned   []pinned
+	pinned   map[int]pinned // by version
 }
 
 // event works on one message of EVENTS.

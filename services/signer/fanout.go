@@ -23,14 +23,15 @@ const fanWidth = 256
 func first(e *stored, to endpoint.Registered) delivery.Delivery {
 	return delivery.Delivery{
 		ID: delivery.NewID(e.Digest(), to.Key()), Endpoint: to.Key(), Event: e.sequence, Attempt: 1, First: e.at,
-		Schema: e.content(to.Key()).schema,
+		Schema: e.content(to).schema,
 	}
 }
 
 // fanOut publishes one message per endpoint and waits for every ack: a signed request, a record in the backlog of one that
 // waits, or a dead letter for one that is disabled. Endpoints that failed get a record on RETRIES when others succeeded,
-// because giving the event back would repeat those. The error means that nothing is stored that an ack of the event could
-// stand on.
+// because giving the event back would repeat those, and also when nothing is wrong but what is their own: the broker leaves
+// signers only so many events at a time, and that room belongs to every tenant. The error means that nothing is stored that
+// an ack of the event could stand on.
 func (s *Signer) fanOut(ctx context.Context, e *stored, matched []endpoint.Registered) error {
 	problems := make([]error, 0, len(matched))
 	for some := range slices.Chunk(matched, fanWidth) {
@@ -49,7 +50,9 @@ func (s *Signer) fanOut(ctx context.Context, e *stored, matched []endpoint.Regis
 	case 0:
 		return nil
 	case len(matched):
-		return errors.Join(problems...)
+		if slices.ContainsFunc(problems, everybodys) {
+			return errors.Join(problems...)
+		}
 	}
 	return s.postpone(ctx, e, matched, problems)
 }
@@ -88,9 +91,9 @@ func (s *Signer) launch(ctx context.Context, e *stored, to endpoint.Registered) 
 	case to.Waiting():
 		return s.parking(ctx, d, nil, "e"+strconv.FormatUint(e.sequence, 10))
 	}
-	signed, err := s.sign(ctx, e.content(to.Key()), to, d)
+	signed, err := s.sign(ctx, e.content(to), to, d)
 	if err != nil {
-		return nil, err
+		return nil, unready(err)
 	}
 	return sent{s.publisher.Send(s.topology.SignedMessage(signed), string(d.ID)+".0")}, nil
 }

@@ -68,7 +68,8 @@ func (k *Keyring) ring(ctx context.Context, key endpoint.Key, schemes []string) 
 	if err != nil {
 		return signature.Ring{}, err
 	}
-	if held.revision != 0 && held.at.Before(known.at) {
+	// A bucket that was made anew counts from 1, and another leader of it may have another clock: only both tell.
+	if held.revision != 0 && held.revision < known.revision && held.at.Before(known.at) {
 		held = known // a replica of the bucket that is behind has answered
 	}
 	if held.err != nil || complete(held.ring, schemes) {

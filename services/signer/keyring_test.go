@@ -239,3 +239,31 @@ func TestAReplicaThatIsBehindBringsNothingBack(t *testing.T) {
 		assert.True(t, holds(t, s.following, fresh), "it was not sure, and asked")
 	})
 }
+
+// stepped is an entry that a broker has written whose clock was behind that of the one before.
+type stepped struct {
+	jetstream.KeyValueEntry
+
+	at time.Time
+}
+
+func (s stepped) Created() time.Time { return s.at }
+
+// TestAClockThatStepsBackKeepsNoRevokedKey has a keyring that hears nothing ask, and get an answer that is newer and was
+// written at an earlier time: the leader of the bucket has changed, or its clock was set.
+func TestAClockThatStepsBackKeepsNoRevokedKey(t *testing.T) {
+	inBubble(t, func(s shared) {
+		t := s.t
+		_, err := s.writing.Ring(t.Context(), orders, []string{signature.V1})
+		require.NoError(t, err)
+		synctest.Wait()
+		s.stand(true)
+		fresh := rotate(t, s.writing)
+		now, err := s.writing.kv.Get(t.Context(), stream.EndpointKey(orders, s.writing.partitions))
+		require.NoError(t, err)
+		s.following.kv = &old{KeyValue: s.deaf, entry: stepped{now, now.Created().Add(-time.Hour)}}
+		<-time.After(time.Minute)
+		assert.True(t, holds(t, s.following, fresh), "the keys of before are used")
+		<-time.After(2 * lookTime) // what looks for news in vain has ended by then
+	})
+}

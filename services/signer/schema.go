@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,22 +70,6 @@ func (e *stored) named(dataschema string) (payload, error) {
 	return content, nil
 }
 
-// pinned is what an endpoint gets that is pinned to another version.
-type pinned struct {
-	to      endpoint.Key
-	payload payload
-}
-
-// content is what an endpoint gets of an event.
-func (e *stored) content(to endpoint.Key) payload {
-	for _, p := range e.pinned {
-		if p.to == to {
-			return p.payload
-		}
-	}
-	return e.payload
-}
-
 // admit checks an event and returns the endpoints that get it. A *[schema.ViolationError] is for the event as a whole;
 // with any other error nothing is decided, and the event comes again.
 func (s *Signer) admit(ctx context.Context, e *stored, matched []endpoint.Registered) ([]endpoint.Registered, error) {
@@ -96,42 +81,14 @@ func (s *Signer) admit(ctx context.Context, e *stored, matched []endpoint.Regist
 		return matched, err
 	}
 	admitted := make([]endpoint.Registered, 0, len(matched))
-	for _, to := range matched {
-		number, pins := to.Schema.Pin[e.Type()]
-		if !pins || to.Disabled() {
-			admitted = append(admitted, to)
-			continue
-		}
-		goes, err := s.pin(ctx, e, to, number)
+	for some := range slices.Chunk(matched, fanWidth) {
+		goes, err := s.admitSome(ctx, e, some)
 		if err != nil {
 			return nil, err
 		}
-		if goes {
-			admitted = append(admitted, to)
-		}
+		admitted = append(admitted, goes...)
 	}
 	return admitted, nil
-}
-
-// pin checks an event against the version that an endpoint is pinned to. One that breaks it, or cannot be checked, is kept
-// for this endpoint alone.
-func (s *Signer) pin(ctx context.Context, e *stored, to endpoint.Registered, number int) (goes bool, err error) {
-	dataschema, err := e.verdict.Pin(number)
-	if violation, ok := errors.AsType[*schema.ViolationError](err); ok {
-		return false, s.endViolation(ctx, first(e, to), e.payload, violation)
-	}
-	if unusable, ok := errors.AsType[*schema.UnusableError](err); ok {
-		return false, s.putOffAll(ctx, e, []endpoint.Registered{to}, unusable)
-	}
-	if err != nil || dataschema == e.schema {
-		return true, err //nolint:wrapcheck // says what
-	}
-	content, err := e.named(dataschema)
-	if err != nil {
-		return false, err
-	}
-	e.pinned = append(e.pinned, pinned{to.Key(), content})
-	return true, nil
 }
 
 // putOffAll lets an event's deliveries wait until its schema can be used.
@@ -187,23 +144,6 @@ func (s *Signer) violate(ctx context.Context, msg jetstream.Msg, e *stored, caus
 	s.logger.WarnContext(ctx, "refused an event that breaks its schema; `handfast deadletter show` lists everything that is wrong",
 		slog.String("tenant", e.Tenant()), slog.String("type", e.Type()), slog.Uint64("event", e.sequence), slog.Int("problems", len(cause.Problems)))
 	return s.bury(ctx, letter, "event-"+strconv.FormatUint(e.sequence, 10))
-}
-
-// endViolation keeps a delivery whose event breaks the version that its endpoint is pinned to.
-func (s *Signer) endViolation(ctx context.Context, d delivery.Delivery, as payload, cause *schema.ViolationError) error {
-	stamp, err := s.stamp(d, as.content, as.body)
-	if err != nil {
-		return err
-	}
-	outcome := delivery.Rejected
-	letter := delivery.DeadLetter{
-		Tenant: d.Endpoint.Tenant, Endpoint: d.Endpoint.Name, Delivery: d.ID, Attempt: d.Attempt, Event: d.Event,
-		Outcome: &outcome, Reasons: cause.Reasons(), Header: map[string][]string{"Content-Type": {as.content}},
-		Body: delivery.NewBody(as.body), Stamp: stamp, First: d.First, At: time.Now().UTC(),
-	}
-	s.logger.WarnContext(ctx, "an event breaks the version of its schema that an endpoint is pinned to; it is kept as a dead letter of that endpoint",
-		slog.String("endpoint", d.Endpoint.String()), slog.Uint64("event", d.Event), slog.Int("problems", len(cause.Problems)))
-	return s.bury(ctx, letter, string(d.ID))
 }
 
 // decided is the payload of a later attempt: the same as that of the first. Where nothing was decided before, because

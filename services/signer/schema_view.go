@@ -36,6 +36,7 @@ type Schemas struct {
 	confirmed atomic.Int64
 	looking   atomic.Bool
 	loaded    atomic.Bool
+	turn      chan struct{} // held by the event that looks while others wait for what it finds
 
 	mu    sync.Mutex
 	seen  uint64        // the revision up to which the bucket has come in
@@ -49,7 +50,7 @@ func OpenSchemas(ctx context.Context, js jetstream.JetStream, logger *slog.Logge
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what and what to do
 	}
-	return &Schemas{bucket: bucket, js: js, logger: logger, moved: make(chan struct{})}, nil
+	return &Schemas{bucket: bucket, js: js, logger: logger, turn: make(chan struct{}, 1), moved: make(chan struct{})}, nil
 }
 
 // Follow keeps what is known equal to the bucket until ctx ends. ready is called once, when it has been read.
@@ -93,7 +94,7 @@ func (s *Schemas) take(ctx context.Context, e stream.Entry) {
 	case retired && e.Removed:
 		s.registry.Retire(name, time.Time{})
 	case retired:
-		s.registry.Retire(name, e.Created)
+		s.registry.SetRetirement(name, schema.ReadRetirement(e.Value, e.Created))
 	case e.Removed:
 		s.registry.Remove(name)
 	default:
@@ -118,6 +119,15 @@ func (s *Schemas) sure(ctx context.Context, at time.Time) error {
 			}()
 		}
 		return nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("the schemas of events cannot be read, so that events wait: %w", ctx.Err())
+	}
+	if s.confirmed.Load() >= need {
+		return nil // somebody has looked meanwhile
 	}
 	if err := s.look(ctx); err != nil {
 		return fmt.Errorf("the schemas of events cannot be read, so that events wait: %w", err)

@@ -27,7 +27,7 @@ import (
 func shelve(t *testing.T, w *kit.World, id, contentType, body string) {
 	t.Helper()
 	key := endpoint.Key{Tenant: "acme", Name: "orders"}
-	stamp, err := seal.Vault(w.Vault).Stamp("payload of a delivery", []byte(id), []byte(contentType), []byte(body))
+	stamp, err := seal.Vault(w.Vault).Stamp("payload of a delivery", []byte(id), []byte(key.String()), []byte(contentType), []byte(body))
 	require.NoError(t, err)
 	data, err := json.Marshal(delivery.Retry{
 		Delivery: delivery.ID(id), Tenant: key.Tenant, Endpoint: key.Name, Event: 1, Attempt: 1, First: time.Now(), Outcome: delivery.LaneFull,

@@ -218,3 +218,78 @@ func TestARecordDoesNotChooseABody(t *testing.T) {
 		assert.Contains(t, w.LogText(), "which is not known")
 	})
 }
+
+// TestARestoredVersionDoesNotReachBack: what was published while a version was deleted keeps the body of its first attempt
+// when the version is restored before the second.
+func TestARestoredVersionDoesNotReachBack(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		r := w.Receiver("hooks.example.com", kit.Answer(503, 503, 200))
+		w.Apply(r.Document("acme", "orders", schedule("10m", "10m")))
+		w.Start()
+		w.Pass(time.Second)
+		s := newRegistrar(w)
+		name := schema.Name{Kind: schema.Kind{Tenant: "acme", Type: created}, Number: 1}
+		remove := func() {
+			change, err := s.DeleteSchema(t.Context(), name)
+			require.NoError(t, err)
+			require.Equal(t, operator.Deleted, change.Kind)
+		}
+		s.apply(1, onlyNum)
+		remove()
+		publishOrder(w, "1", `{"order":"x"}`)
+		w.Pass(time.Second)
+		require.Len(t, r.Hits(), 1)
+		require.Equal(t, operator.Restored, s.apply(1, onlyNum).Kind)
+		w.Pass(11 * time.Minute)
+		require.Len(t, r.Hits(), 2)
+		remove()
+		require.Equal(t, operator.Restored, s.apply(1, onlyNum).Kind, "as often as one likes")
+		w.Sleep(time.Second) // and for a signer that has seen nothing of it
+		w.Start()
+		s = newRegistrar(w)
+		w.Pass(11 * time.Minute)
+		require.Len(t, r.Hits(), 3)
+		for _, hit := range r.Hits() {
+			assert.Equal(t, string(r.Hits()[0].Body), string(hit.Body))
+		}
+		assert.Empty(t, letters(w))
+		publishOrder(w, "2", `{"order":"x"}`)
+		w.Pass(time.Second)
+		require.Len(t, letters(w), 1, "it is in force again")
+		remove()
+		publishOrder(w, "3", `{"order":"x"}`)
+		w.Pass(time.Second)
+		assert.Len(t, r.Hits(), 4, "and not any more")
+	})
+}
+
+// TestWhatWaitedForABrokenSchemaIsChecked: a schema that is mended is in force for what has waited for it.
+func TestWhatWaitedForABrokenSchemaIsChecked(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		r := w.Receiver("hooks.example.com", kit.Answer(200))
+		w.Apply(r.Document("acme", "orders"))
+		w.Start()
+		w.Pass(time.Second)
+		kv, err := w.JS.KeyValue(t.Context(), stream.SchemaBucket)
+		require.NoError(t, err)
+		for range 2 { // its time is that of the last broken one
+			_, err = kv.Put(t.Context(), "acme."+created+".1", []byte(`{"type":"objekt"}`))
+			require.NoError(t, err)
+		}
+		w.Pass(time.Second)
+		publishOrder(w, "good", `{"order":1}`)
+		publishOrder(w, "bad", `{"order":"x"}`)
+		w.Pass(time.Minute)
+		require.Empty(t, r.Hits())
+		require.Equal(t, operator.Changed, newRegistrar(w).apply(1, onlyNum).Kind)
+		w.Pass(3 * time.Minute)
+		require.Len(t, r.Hits(), 1)
+		assert.Equal(t, versionURI(1), dataschema(w, r.Hits()[0]))
+		dead := letters(w)
+		require.Len(t, dead, 1)
+		assert.Contains(t, dead[0].Reasons, "data/order: is text, and must be a whole number")
+		assert.Zero(t, w.Count(stream.Retries))
+	})
+}

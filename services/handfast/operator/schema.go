@@ -79,7 +79,7 @@ func (o *Operator) readSchemas(ctx context.Context, filter string) (*schema.Regi
 		switch {
 		case err != nil: // signers say so
 		case retired:
-			registry.Retire(name, e.Created)
+			registry.SetRetirement(name, schema.ReadRetirement(e.Value, e.Created))
 		default:
 			registry.Put(schema.Read(name, e.Value, e.Created))
 		}
@@ -123,7 +123,11 @@ func (o *Operator) ApplySchema(ctx context.Context, kind schema.Kind, number int
 	if dry || change.Kind == Unchanged {
 		return change, nil
 	}
-	return change, o.storeSchema(ctx, name, change.Kind, document, base)
+	var since time.Time
+	if held := set.Version(number); change.Kind == Changed && held.State() != Deleted {
+		since = held.Applied
+	}
+	return change, o.storeSchema(ctx, name, change.Kind, document, base, since)
 }
 
 // again says what applying a version means that is there.
@@ -140,12 +144,12 @@ func again(held *schema.Version, document *schema.Schema, free int) (kind string
 	return Unchanged, nil
 }
 
-func (o *Operator) storeSchema(ctx context.Context, name schema.Name, kind string, document *schema.Schema, base string) error {
+func (o *Operator) storeSchema(ctx context.Context, name schema.Name, kind string, document *schema.Schema, base string, since time.Time) error {
 	bucket, err := o.schemaBucket(ctx)
 	if err != nil {
 		return err
 	}
-	value, err := schema.Encode(name, document, base)
+	value, err := schema.EncodeMended(name, document, base, since)
 	if err != nil {
 		return err //nolint:wrapcheck // says which
 	}
@@ -159,12 +163,14 @@ func (o *Operator) storeSchema(ctx context.Context, name schema.Name, kind strin
 		if held, err = bucket.Get(storing, name.Key()); err == nil {
 			_, err = bucket.Update(storing, name.Key(), value, held.Revision)
 		}
+		if err == nil {
+			err = bucket.Delete(storing, name.RetiredKey())
+		}
+	case Restored:
+		err = o.retire(storing, bucket, name, false)
 	}
 	if errors.Is(err, stream.ErrConflict) {
 		return fmt.Errorf("version %d of the schema of %s was applied by somebody else at this moment; look at it and try again", name.Number, name.Kind)
-	}
-	if err == nil && kind != Created {
-		err = bucket.Delete(storing, name.RetiredKey())
 	}
 	if err != nil {
 		return fmt.Errorf("store schema %s: %w", name, explain(err))
@@ -234,9 +240,34 @@ func (o *Operator) DeleteSchema(ctx context.Context, name schema.Name) (SchemaCh
 	}
 	storing, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	if _, err := bucket.Create(storing, name.RetiredKey(), []byte("{}")); err != nil && !errors.Is(err, stream.ErrConflict) {
+	if err := o.retire(storing, bucket, name, true); err != nil {
 		return change, fmt.Errorf("delete schema %s: %w", name, explain(err))
 	}
 	change.Kind = Deleted
 	return change, settled(ctx)
+}
+
+// retire notes that a version is deleted, or restored, on top of what has become of it before.
+func (*Operator) retire(ctx context.Context, bucket *stream.Bucket, name schema.Name, deleted bool) error {
+	held, err := bucket.Get(ctx, name.RetiredKey())
+	if err != nil && !errors.Is(err, stream.ErrNoEntry) {
+		return err //nolint:wrapcheck // says what and where already
+	}
+	var before schema.Retirement
+	if err == nil {
+		before = schema.ReadRetirement(held.Value, held.Created)
+	}
+	if deleted != before.At.IsZero() {
+		return nil // somebody else was faster
+	}
+	write := before.Restore
+	if deleted {
+		write = before.Delete
+	}
+	value, err := write()
+	if err != nil {
+		return err //nolint:wrapcheck // says what
+	}
+	_, err = bucket.Update(ctx, name.RetiredKey(), value, held.Revision)
+	return err //nolint:wrapcheck // says what and where already, or is nil
 }
