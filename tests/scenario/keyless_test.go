@@ -1,7 +1,7 @@
 package scenario
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -36,7 +36,7 @@ func TestATenantThatCannotBeSignedForTakesNobodysRoom(t *testing.T) {
 		require.NoError(t, err)
 		w.Pass(time.Second)
 		for i := range many {
-			header := nats.Header{"ce-specversion": {"1.0"}, "ce-id": {fmt.Sprint(i)}, "ce-source": {"/tests"}, "ce-type": {created}, "ce-datacontenttype": {"application/json"}}
+			header := nats.Header{"ce-specversion": {"1.0"}, "ce-id": {strconv.Itoa(i)}, "ce-source": {"/tests"}, "ce-type": {created}, "ce-datacontenttype": {"application/json"}}
 			_, err := w.JS.PublishMsgAsync(&nats.Msg{Subject: "events.acme." + created, Header: header, Data: []byte(`{}`)})
 			require.NoError(t, err)
 		}
