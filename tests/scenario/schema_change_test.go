@@ -3,6 +3,7 @@ package scenario
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -291,5 +292,36 @@ func TestWhatWaitedForABrokenSchemaIsChecked(t *testing.T) {
 		require.Len(t, dead, 1)
 		assert.Contains(t, dead[0].Reasons, "data/order: is text, and must be a whole number")
 		assert.Zero(t, w.Count(stream.Retries))
+	})
+}
+
+// TestAViolationIsReplayedOnceHoweverOftenItIsAskedFor asks while the endpoint is paused, so that the first replay stands
+// in its backlog when the second one is asked for, after the broker has forgotten its message id.
+func TestAViolationIsReplayedOnceHoweverOftenItIsAskedFor(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		r := w.Receiver("hooks.example.com", kit.Answer(200))
+		w.Apply(r.Document("acme", "orders", paused))
+		w.Start()
+		w.Pass(time.Second)
+		s := newRegistrar(w)
+		s.apply(1, onlyNum)
+		w.Pass(time.Second)
+		publishOrder(w, "1", `{"order":"text"}`)
+		w.Pass(time.Second)
+		s.apply(2, anyOrder)
+		w.Pass(time.Second)
+		event := "event-" + strconv.FormatUint(letters(w)[0].Event, 10)
+		assert.Equal(t, operator.Replayed, s.replay(event)[0].Result)
+		for _, later := range []time.Duration{time.Second, time.Hour} {
+			w.Pass(later)
+			again := s.replay(event)
+			require.Len(t, again, 1)
+			assert.Equal(t, operator.Underway, again[0].Result, again[0].Note)
+		}
+		require.Equal(t, 1, w.Count(stream.Backlog))
+		w.Apply(r.Document("acme", "orders"))
+		w.Pass(time.Minute)
+		assert.Len(t, r.Hits(), 1)
 	})
 }

@@ -116,6 +116,14 @@ func (o *Operator) replayFirst(ctx context.Context, e event.Event, raw *jetstrea
 	case len(attempts) > 0:
 		return Replay{Result: Underway, Note: "it has been tried since; `handfast delivery show " + string(d.ID) + "` tells more"}, nil
 	}
+	// Where it stands: a replay that was asked for before may wait, with a paused endpoint for example.
+	shown := Shown{Delivery: d.ID, key: d.Endpoint}
+	if err := o.complete(ctx, &shown, attempts); err != nil {
+		return Replay{}, err
+	}
+	if shown.Place == Parked { // Sending also stands for what has never been anywhere
+		return Replay{Result: Underway, Note: shown.Words}, nil
+	}
 	dataschema, err := decide(verdict, e.Type(), to.Registered)
 	if words, refusal := schemaRefusal(err); refusal {
 		return refused("%s", words), nil
