@@ -178,7 +178,7 @@ func (s *Signed) readNumbers(one func(name string) string) error {
 func decoded(value string) string {
 	text, err := event.DecodeHeaderValue(value)
 	if err != nil {
-		return value // for people only
+		return strings.ToValidUTF8(value, "\uFFFD") // for people only, and written again with the same meaning
 	}
 	return text
 }
