@@ -80,39 +80,6 @@ func TestNobodyButASignerHasAPayloadSigned(t *testing.T) {
 	})
 }
 
-// TestAStampedPayloadIsSignedForItsOwnEndpointOnly: whoever has a tenant and a dispatcher publishes what he likes as his
-// own event, and then asks by a retry that the same delivery, with its genuine stamp, be signed for another tenant.
-func TestAStampedPayloadIsSignedForItsOwnEndpointOnly(t *testing.T) {
-	kit.Bubble(t, func(t *testing.T) {
-		w := kit.New(t)
-		own := w.Receiver("hooks.mallory.example", kit.Answer(400))
-		victim := w.Receiver("hooks.example.com", kit.Answer(200))
-		w.Apply(own.Document("mallory", "own"))
-		w.Apply(victim.Document("acme", "orders"))
-		w.Start()
-		w.Pass(time.Second)
-		w.Publish("mallory", "com.acme.order.created", `{"pay":"mallory"}`)
-		w.Pass(time.Second)
-		letters := w.DeadLetters()
-		require.Len(t, letters, 1)
-		var genuine delivery.DeadLetter
-		require.NoError(t, json.Unmarshal(letters[0], &genuine))
-		body, ok := genuine.Body.Bytes()
-		require.True(t, ok)
-		msg, _, err := w.Topology.ScheduleMessage(delivery.Retry{
-			Delivery: genuine.Delivery, Tenant: "acme", Endpoint: "orders", Attempt: 2, First: time.Now(), Outcome: delivery.Unavailable,
-			Inline: &delivery.Inline{ContentType: genuine.Header.Get("Content-Type"), Body: body, Stamp: genuine.Stamp},
-		}, time.Now(), "")
-		require.NoError(t, err)
-		_, err = w.JS.PublishMsg(t.Context(), msg)
-		require.NoError(t, err)
-		w.Pass(10 * time.Second)
-		assert.Empty(t, victim.Hits(), "signed with the keys of a tenant who has published nothing")
-		assert.Len(t, w.DeadLetters(), 2, "what was refused can be looked at")
-		assert.Zero(t, w.Count(stream.Retries)+w.Count(stream.Deliveries))
-	})
-}
-
 // TestAStampIsForOneReceiver: a dispatcher that has been taken over holds a payload that a signer has built for one tenant's
 // receiver, with its stamp. It asks that this be signed with the keys of another tenant's.
 func TestAStampIsForOneReceiver(t *testing.T) {
