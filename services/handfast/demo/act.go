@@ -190,11 +190,11 @@ func (s *story) refuse(ctx context.Context) error {
 		problems = append(problems, s.checkf(rec.Outcome == c.want && hooks[i].content.Load() == 0 && rec.Next != nil,
 			"it got nothing, and the delivery is held (next try in %.0f s)", time.Until(*cmpOr(rec.Next)).Seconds()))
 	}
-	held, err := s.held(ctx)
+	held, err := s.held(ctx, len(cases))
 	if err != nil {
 		return err
 	}
-	problems = append(problems, s.checkf(held == uint64(len(cases)), "%d deliveries wait, none is dropped", held))
+	problems = append(problems, s.checkf(held == len(cases), "%d deliveries wait, none is dropped", held))
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}

@@ -223,12 +223,47 @@ func (s *story) next(ctx context.Context, name string, within time.Duration) (re
 	return r, s.book.note(r, s.hooks[key].verified(string(r.Delivery))), nil
 }
 
-func (s *story) held(ctx context.Context) (uint64, error) {
-	retries, err := s.deployment.JS.Stream(ctx, stream.Retries)
-	if err != nil {
-		return 0, fmt.Errorf("look at the retries: %w", err)
+// held counts the deliveries that wait, until there are as many as expected: one that is on its way from a stream to the
+// next is in neither place that is looked at while a dispatcher has it.
+func (s *story) held(ctx context.Context, expected int) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		held, err := s.waitingNow(ctx)
+		if held >= expected || err != nil {
+			return held, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return held, nil
+		}
 	}
-	return retries.CachedInfo().State.Msgs, nil
+}
+
+// waitingNow counts the endpoints of the tenant for which a delivery stands on RETRIES or in BACKLOG; in this story each
+// has one delivery. RETRIES comes first, because a delivery is stored in BACKLOG before it leaves RETRIES.
+func (s *story) waitingNow(ctx context.Context) (int, error) {
+	endpoints := make(map[string]bool)
+	for _, place := range []struct{ stream, subjects string }{
+		{stream.Retries, "retries.*.*." + tenant + ".>"}, {stream.Backlog, "backlog.*." + tenant + ".*"},
+	} {
+		at, err := s.deployment.JS.Stream(ctx, place.stream)
+		if err != nil {
+			return 0, fmt.Errorf("look at %s: %w", place.stream, err)
+		}
+		info, err := at.Info(ctx, jetstream.WithSubjectFilter(place.subjects))
+		if err != nil {
+			return 0, fmt.Errorf("look at %s: %w", place.stream, err)
+		}
+		for subject := range info.State.Subjects {
+			rest := strings.TrimPrefix(strings.TrimPrefix(subject, "retries."), "backlog.")
+			_, name, _ := strings.Cut(rest, "."+tenant+".")
+			name, _, _ = strings.Cut(name, ".")
+			endpoints[name] = true
+		}
+	}
+	return len(endpoints), nil
 }
 
 func (s *story) end() error {
