@@ -65,8 +65,16 @@ func (s *Signer) parking(ctx context.Context, d delivery.Delivery, inline *deliv
 	return parked{s.publisher.Send(msg, string(d.ID)+"."+source), s, record}, nil
 }
 
+// landed also looks whether the endpoint still waits: what let it go may have looked for deliveries in its backlog a moment
+// before this one came into it, and nobody else would for a minute.
 func (p parked) landed(ctx context.Context) (leaving, error) {
 	_, err := p.pending.Wait(ctx)
+	if err == nil {
+		key := p.record.Due().Endpoint
+		if to, ok := p.signer.endpoints.Get(key); ok && !to.Waiting() {
+			p.signer.tending.add(key, to.Revision)
+		}
+	}
 	if !stream.IsFull(err) {
 		return nil, err //nolint:wrapcheck // says what and where already, or is nil
 	}
@@ -211,9 +219,18 @@ func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, deliv
 		s.done(ctx, msg) // it waits again; resuming makes a new token
 		return
 	}
-	if !s.draining.begin(key) {
+	switch s.draining.begin(key, time.Now()) {
+	case under:
 		s.done(ctx, msg) // the one that is at it looks again when it is through
 		return
+	case crowd:
+		if delivered < wakePatience {
+			s.giveBack(ctx, msg, pauseRetry)
+		} else {
+			s.done(ctx, msg) // tendWaiting makes another one; this one must not be in the way of retries for longer
+		}
+		return
+	case itsTurn:
 	}
 	// Looking through a long backlog over a slow way takes its time, for which the token stays with this signer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*stream.AckWait)
@@ -221,6 +238,10 @@ func (s *Signer) wake(ctx context.Context, msg jetstream.Msg, name string, deliv
 	go hold(ctx, msg)
 	more, err := s.drain(ctx, key)
 	s.draining.end(key)
+	if err == nil && more && s.draining.waited(time.Now()) {
+		s.giveBack(ctx, msg, pauseRetry) // the others first
+		return
+	}
 	if err == nil && more {
 		err = s.callWaiting(ctx, key, "b"+strconv.FormatInt(time.Now().UnixNano(), 36))
 	}
