@@ -60,7 +60,7 @@ func TestRenewalUnderTraffic(t *testing.T) {
 		w.StartDispatcher(w.Broker.Option())
 		w.Pass(time.Second)
 		seen := map[string]bool{}
-		traffic := w.Traffic(5*time.Second, "acme", "one", "two")
+		traffic := w.Traffic(20*time.Second, "acme", "one", "two") // on the minute, when certificates are renewed, too
 		for range 6 * 60 {
 			w.Pass(time.Minute)
 			leaf := w.StoredIdentity("default").Leaf()

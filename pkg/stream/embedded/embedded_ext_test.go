@@ -87,11 +87,12 @@ func TestItServesOthersWhenAskedTo(t *testing.T) {
 		n, err := strconv.Atoi(port)
 		require.NoError(t, err)
 		assert.Positive(t, n)
-		nc, err := nats.Connect(s.URL())
+		url := s.URL() // gone afterwards, and without one a client tries the usual port, where somebody else may be
+		nc, err := nats.Connect(url)
 		require.NoError(t, err, "over the socket")
 		nc.Close()
 		s.Stop()
-		_, err = nats.Connect(s.URL())
+		_, err = nats.Connect(url)
 		require.Error(t, err, "stopped is stopped")
 	}
 }
