@@ -79,7 +79,7 @@ func (p parked) landed(ctx context.Context) (leaving, error) {
 		return nil, err //nolint:wrapcheck // says what and where already, or is nil
 	}
 	p.record.Resigned++
-	later, id, err := p.signer.topology.ScheduleMessage(p.record, time.Now().Add(fullPause), traceparent(ctx))
+	later, id, err := p.signer.topology.ScheduleMessage(p.record, p.signer.clock.At(time.Now().Add(fullPause)), traceparent(ctx))
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what already
 	}
@@ -128,6 +128,9 @@ func (s *Signer) tend(ctx context.Context) {
 				s.tendOne(ctx, key, cause)
 			}
 		case <-tick.C:
+			if err := s.clock.Look(ctx, s.backlog, s.logger); err != nil && ctx.Err() == nil {
+				s.logger.WarnContext(ctx, "cannot compare the clocks", slog.Any("error", err))
+			}
 			s.tendWaiting(ctx)
 		case <-ctx.Done():
 			return

@@ -15,7 +15,7 @@ import (
 
 // Config is what an operator chooses.
 type Config struct {
-	// Concurrency is how many events and retries are worked on at a time. Default 256.
+	// Concurrency is how many events and retries are worked on at a time. Default 256, at least 4.
 	Concurrency int
 	// FetchWait lets a pull stay with the broker for longer than 30 s, and buckets go unasked for as long, which only
 	// virtual time has a use for.
@@ -28,10 +28,14 @@ type Config struct {
 	Custody signature.Custody
 }
 
+// minConcurrency lets each of two pulls reserve one, while as many are worked on.
+const minConcurrency = 4
+
 func (c Config) fill() Config {
 	if c.Concurrency <= 0 {
 		c.Concurrency = 256
 	}
+	c.Concurrency = max(c.Concurrency, minConcurrency)
 	if c.TendInterval <= 0 {
 		c.TendInterval = time.Minute
 	}

@@ -34,24 +34,49 @@ type place struct {
 }
 
 // draining is the set of endpoints that this signer drains at the moment. Two at a time would mix up the order.
+// Nor may all of them go out together: a long backlog keeps its place for long, and new events need places, too.
 type draining struct {
+	most int // at a time
+
 	mu   sync.Mutex
 	busy map[endpoint.Key]bool
+	// crowded is when one was turned away last, for want of a place.
+	crowded time.Time
 	// passed is how many at the head of a backlog were left where they are by the passes before.
 	passed map[endpoint.Key]int
 }
 
-func (d *draining) begin(key endpoint.Key) bool {
+// turn is what becomes of a wake-up.
+type turn uint8
+
+const (
+	itsTurn turn = iota + 1 // it has a place until end
+	under                   // its endpoint is being drained
+	crowd                   // all places are taken
+)
+
+func (d *draining) begin(key endpoint.Key, now time.Time) turn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.busy[key] {
-		return false
+	switch {
+	case d.busy[key]:
+		return under
+	case len(d.busy) >= d.most:
+		d.crowded = now
+		return crowd
 	}
 	if d.busy == nil {
 		d.busy = make(map[endpoint.Key]bool)
 	}
 	d.busy[key] = true
-	return true
+	return itsTurn
+}
+
+// waited reports whether others are waiting for a place.
+func (d *draining) waited(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.crowded.IsZero() && now.Sub(d.crowded) < 2*pauseRetry
 }
 
 func (d *draining) end(key endpoint.Key) {

@@ -121,7 +121,7 @@ func (s *Signer) postpone(ctx context.Context, e *stored, matched []endpoint.Reg
 			slog.String("endpoint", to.Key().String()), slog.Uint64("event", e.sequence), slog.Any("error", problems[i]))
 		d := first(e, to)
 		step := delivery.Step{Attempt: 1, Resigned: 1}
-		msg, id, err := s.topology.ScheduleMessage(delivery.NewRetry(d, step, delivery.StaleSignature, ""), time.Now().Add(pauseRetry), traceparent(ctx))
+		msg, id, err := s.topology.ScheduleMessage(delivery.NewRetry(d, step, delivery.StaleSignature, ""), s.clock.At(time.Now().Add(pauseRetry)), traceparent(ctx))
 		if err != nil {
 			return fmt.Errorf("postpone %s: %w", d.ID, err)
 		}

@@ -2,6 +2,7 @@ package signer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -33,6 +34,9 @@ type Keyring struct {
 type watched interface {
 	Watch(ctx context.Context, w stream.Watch)
 }
+
+// errKeysLost keeps a signer from making others in their place, which no receiver knows.
+var errKeysLost = errors.New("were lost with their bucket; restore it from a backup, or import or create the keys again and give them to the receiver")
 
 // OpenKeyring binds to the bucket. Nothing is opened yet.
 func OpenKeyring(ctx context.Context, js jetstream.JetStream, t stream.Topology, vault signature.Vault, logger *slog.Logger) (*Keyring, error) {
@@ -71,6 +75,9 @@ func (k *Keyring) ring(ctx context.Context, key endpoint.Key, schemes []string) 
 	// A bucket that was made anew counts from 1, and another leader of it may have another clock: only both tell.
 	if held.revision != 0 && held.revision < known.revision && held.at.Before(known.at) {
 		held = known // a replica of the bucket that is behind has answered
+	}
+	if held.revision == 0 && errors.Is(known.err, errKeysLost) {
+		held = known
 	}
 	if held.err != nil || complete(held.ring, schemes) {
 		return held.ring, held.err
@@ -139,6 +146,10 @@ func (k *Keyring) take(ctx context.Context, entry stream.Entry) {
 		return
 	}
 	held := opened{revision: entry.Revision, at: entry.Created}
+	if entry.Lost {
+		held = opened{err: fmt.Errorf("signing keys of %s %w", key, errKeysLost)}
+		k.logger.ErrorContext(ctx, "signing keys are gone; deliveries of this endpoint wait", slog.String("endpoint", key.String()), slog.Any("error", held.err))
+	}
 	if !entry.Removed {
 		if held, err = k.open(key, entry); err != nil {
 			held = opened{revision: entry.Revision, at: entry.Created, err: err}

@@ -10,6 +10,16 @@ import (
 	"github.com/handfast/handfast/pkg/stream"
 )
 
+// Impediment says why nothing is signed although this signer runs: its master key opens none of the keys that are stored.
+// It is nil when one opens, when there are none, and while not all of them have been read.
+func (s *Signer) Impediment() error {
+	closed, whole := s.keyring.view.closed()
+	if closed == nil || !whole {
+		return nil
+	}
+	return fmt.Errorf("this signer's master key opens none of the signing keys, so it signs nothing, and deliveries wait; give it the one of the other signers: %w", closed)
+}
+
 // fits refuses to make keys with a master key that opens nothing of what is stored: this signer was given the wrong one,
 // and no other signer could open what it makes. Where nothing is stored yet, any master key is the right one.
 func (k *Keyring) fits(ctx context.Context, key endpoint.Key) error {

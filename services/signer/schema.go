@@ -115,7 +115,7 @@ func (s *Signer) putOffMessage(ctx context.Context, d delivery.Delivery, cause *
 	s.logger.WarnContext(ctx, "delivery waits, because its schema cannot be used", slog.String("delivery", string(d.ID)),
 		slog.String("endpoint", d.Endpoint.String()), slog.Any("error", cause))
 	record := delivery.NewRetry(d, delivery.Step{Attempt: d.Attempt, Resigned: d.Resigned + 1}, delivery.StaleSignature, "")
-	msg, id, err := s.topology.ScheduleMessage(record, time.Now().Add(schemaPause), traceparent(ctx))
+	msg, id, err := s.topology.ScheduleMessage(record, s.clock.At(time.Now().Add(schemaPause)), traceparent(ctx))
 	if err != nil {
 		return nil, "", fmt.Errorf("put off %s: %w", d.ID, err)
 	}

@@ -91,6 +91,9 @@ func (s *Schemas) take(ctx context.Context, e stream.Entry) {
 	switch {
 	case err != nil:
 		s.logger.WarnContext(ctx, "foreign entry among the schemas", slog.Any("error", err))
+	case e.Lost:
+		s.logger.ErrorContext(ctx, "a schema was lost with its bucket; it stays in force in this process until it ends: apply it again",
+			slog.String("tenant", name.Tenant), slog.String("type", name.Type), slog.Int("version", name.Number), slog.Bool("deletion", retired))
 	case retired && e.Removed:
 		s.registry.Retire(name, time.Time{})
 	case retired:

@@ -38,6 +38,7 @@ type Signer struct {
 	slots     *stream.Slots
 	tending   *tending
 	draining  draining
+	clock     stream.Clock
 	kept      map[endpoint.Key]uint64 // by preserve: up to where a backlog has its payloads
 	missed    missed
 	ready     atomic.Bool
@@ -77,6 +78,7 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Signer, error)
 	s := &Signer{
 		config: config, logger: deps.Logger, tracer: deps.TracerProvider.Tracer(scope),
 		slots: stream.NewSlots(config.Concurrency), tending: newTending(), missed: missed{most: maxMissed},
+		draining: draining{most: config.Concurrency / 4},
 	}
 	if s.topology, err = stream.LoadTopology(ctx, js); err != nil {
 		return nil, fmt.Errorf("signer: %w", err)
@@ -89,6 +91,9 @@ func New(ctx context.Context, config Config, deps Dependencies) (*Signer, error)
 	}
 	if s.backlog, err = js.Stream(ctx, stream.Backlog); err != nil {
 		return nil, fmt.Errorf("signer: look up stream %s: %w", stream.Backlog, err)
+	}
+	if err := s.clock.Look(ctx, s.backlog, s.logger); err != nil {
+		return nil, fmt.Errorf("signer: %w", err)
 	}
 	for i, at := range [2][2]string{{stream.Events, stream.SignerConsumer}, {stream.Retries, stream.DueConsumer}} {
 		if s.consumers[i], err = js.Consumer(ctx, at[0], at[1]); err != nil {
@@ -154,7 +159,8 @@ func (s *Signer) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	for i, handle := range [2]func(context.Context, jetstream.Msg){s.event, s.due} {
 		loop := &stream.Loop{
-			Consumer: s.consumers[i], Slots: s.slots, Batch: 64, Wait: s.config.FetchWait, Logger: s.logger,
+			// Two pulls that wait have their slots reserved, and leave half of them.
+			Consumer: s.consumers[i], Slots: s.slots, Batch: min(64, s.config.Concurrency/4), Wait: s.config.FetchWait, Logger: s.logger,
 			Handle: func(msg jetstream.Msg) { s.accept(ctx, msg, handle) },
 		}
 		loops.Go(func() { loop.Run(ctx) })

@@ -52,7 +52,7 @@ func (s *Signer) later(ctx context.Context, record delivery.Retry) error {
 	}
 	pause := pauseRetry << min(record.Resigned, 3)
 	record.Resigned++
-	msg, id, err := s.topology.ScheduleMessage(record, time.Now().Add(pause), traceparent(ctx))
+	msg, id, err := s.topology.ScheduleMessage(record, s.clock.At(time.Now().Add(pause)), traceparent(ctx))
 	if err != nil {
 		return err //nolint:wrapcheck // says what already
 	}
