@@ -18,8 +18,9 @@ const (
 	DefaultMaxBody = 1 << 20
 	// DefaultMaxHeader is the largest header, in bytes, that is looked at.
 	DefaultMaxHeader = 64 << 10
-	// DefaultRemember is how long the id of a processed delivery is remembered.
-	DefaultRemember = 24 * time.Hour
+	// DefaultRemember is how long the id of a processed delivery is remembered: longer than the whole standard schedule of
+	// Handfast, whose tenth attempt comes up to 83 hours after the first one.
+	DefaultRemember = 96 * time.Hour
 	// DefaultHandlerTimeout is how long a handler may take.
 	DefaultHandlerTimeout = time.Minute
 )

@@ -5,8 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -175,13 +178,19 @@ func (p *page) line() string {
 }
 
 // post sends a request as this client, or as nobody, and returns the status, or 0 if the connection was refused.
-func (p *page) post(client string, req *http.Request) int {
+func (p *page) post(client string, req *http.Request, alter ...func(*x509.Certificate)) int {
 	p.t.Helper()
 	roots := x509.NewCertPool()
 	roots.AddCert(p.ca.Certificate())
 	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
 	if client != "" {
-		chain, private, err := p.ca.Client(client)
+		uri, err := url.Parse(client)
+		require.NoError(p.t, err)
+		chain, private, err := p.ca.Issue(mint.Leaf{URIs: []*url.URL{uri}, Client: true, Alter: func(template *x509.Certificate) {
+			for _, change := range alter {
+				change(template)
+			}
+		}})
 		require.NoError(p.t, err)
 		pair, err := tls.X509KeyPair(chain, private)
 		require.NoError(p.t, err)
@@ -198,6 +207,17 @@ func (p *page) post(client string, req *http.Request) int {
 	return resp.StatusCode
 }
 
+// namedInOne makes a DNS name the only one of a certificate, which looks like two where names are written into a list.
+func namedInOne(template *x509.Certificate) {
+	const dns = 2
+	value, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: dns, Bytes: []byte("a.example, URI:" + pageSAN)}})
+	if err != nil {
+		panic(err)
+	}
+	template.URIs = nil
+	template.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: value}}
+}
+
 func (p *page) request(id string, at time.Time, body string) *http.Request {
 	p.t.Helper()
 	req, err := signedPost(p.t.Context(), "https://"+p.address+"/hooks", id, at, []byte(body), p.key)
@@ -211,6 +231,7 @@ func (p *page) exercise() {
 	for _, name := range []string{"spiffe://enemy.example/dispatcher", pageSAN + "/more", "spiffe://x/URI:" + pageSAN} {
 		assert.Equal(t, 495, p.post(name, p.request("a", now, "{}")), name)
 	}
+	assert.Equal(t, 495, p.post("spiffe://enemy.example/dispatcher", p.request("a", now, "{}"), namedInOne), "one name that reads like two")
 	knock := p.request("a", now, "")
 	knock.Method = http.MethodOptions
 	assert.Equal(t, http.StatusNoContent, p.post(pageSAN, knock))

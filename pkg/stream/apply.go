@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -93,41 +94,39 @@ func applyBucket(ctx context.Context, js jetstream.JetStream, want jetstream.Key
 // remove every other one in any case.
 func needsRollup(bucket jetstream.KeyValueConfig) bool { return bucket.LimitMarkerTTL > 0 }
 
+// safeChange tells everything that would lose or strand messages, each as a [*RefusedError].
 func safeChange(have, want jetstream.StreamConfig) error {
-	refuse := func(format string, args ...any) error {
-		return &RefusedError{Stream: want.Name, Reason: fmt.Sprintf(format, args...)}
-	}
-	bound := func(n int64) int64 {
-		if n <= 0 {
-			return 1<<63 - 1
+	var refused []error
+	refuse := func(unsafe bool, format string, args ...any) {
+		if unsafe {
+			refused = append(refused, &RefusedError{Stream: want.Name, Reason: fmt.Sprintf(format, args...)})
 		}
-		return n
 	}
-	switch {
-	case have.Retention != want.Retention:
-		return refuse("its retention is %s and would become %s, which drops messages", have.Retention, want.Retention)
-	case have.Metadata[partitionKey] != want.Metadata[partitionKey]:
-		return refuse("it was made with %s partitions and would get %s; the number is chosen once, because another one moves every endpoint",
-			have.Metadata[partitionKey], want.Metadata[partitionKey])
-	case have.Storage != want.Storage:
-		return refuse("it stores in %s and would store in %s", have.Storage, want.Storage)
-	case have.Discard != want.Discard || have.DiscardNewPerSubject != want.DiscardNewPerSubject:
-		return refuse("when it is full it does %s (by subject: %t) and would do %s (by subject: %t)",
-			have.Discard, have.DiscardNewPerSubject, want.Discard, want.DiscardNewPerSubject)
-	case want.Replicas < have.Replicas:
-		return refuse("it has %d replicas and would get %d, which makes losing messages easier", have.Replicas, want.Replicas)
-	case !covers(want.Subjects, have.Subjects):
-		return refuse("it takes messages on %q and would take them on %q only; what stands on the others would be stranded", have.Subjects, want.Subjects)
-	case bound(want.MaxMsgsPerSubject) < bound(have.MaxMsgsPerSubject):
-		return refuse("it may hold %d messages a subject and would be cut to %d", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
-	case bound(want.MaxMsgs) < bound(have.MaxMsgs):
-		return refuse("it may hold %d messages and would be cut to %d", have.MaxMsgs, want.MaxMsgs)
-	case bound(want.MaxBytes) < bound(have.MaxBytes):
-		return refuse("it may hold %d bytes and would be cut to %d", have.MaxBytes, want.MaxBytes)
-	case bound(int64(want.MaxAge)) < bound(int64(have.MaxAge)):
-		return refuse("it keeps messages for %s and would keep them for %s", have.MaxAge, want.MaxAge)
+	refuse(have.Retention != want.Retention, "its retention is %s and would become %s, which drops messages", have.Retention, want.Retention)
+	refuse(have.Metadata[partitionKey] != want.Metadata[partitionKey],
+		"it was made with %s partitions and would get %s; the number is chosen once, because another one moves every endpoint",
+		have.Metadata[partitionKey], want.Metadata[partitionKey])
+	refuse(have.Storage != want.Storage, "it stores in %s and would store in %s", have.Storage, want.Storage)
+	refuse(have.Discard != want.Discard || have.DiscardNewPerSubject != want.DiscardNewPerSubject,
+		"when it is full it does %s (by subject: %t) and would do %s (by subject: %t)",
+		have.Discard, have.DiscardNewPerSubject, want.Discard, want.DiscardNewPerSubject)
+	refuse(want.Replicas < have.Replicas, "it has %d replicas and would get %d, which makes losing messages easier", have.Replicas, want.Replicas)
+	refuse(!covers(want.Subjects, have.Subjects),
+		"it takes messages on %q and would take them on %q only; what stands on the others would be stranded", have.Subjects, want.Subjects)
+	refuse(bound(want.MaxMsgsPerSubject) < bound(have.MaxMsgsPerSubject),
+		"it may hold %d messages a subject and would be cut to %d", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
+	refuse(bound(want.MaxMsgs) < bound(have.MaxMsgs), "it may hold %d messages and would be cut to %d", have.MaxMsgs, want.MaxMsgs)
+	refuse(bound(want.MaxBytes) < bound(have.MaxBytes), "it may hold %d bytes and would be cut to %d", have.MaxBytes, want.MaxBytes)
+	refuse(bound(int64(want.MaxAge)) < bound(int64(have.MaxAge)), "it keeps messages for %s and would keep them for %s", have.MaxAge, want.MaxAge)
+	return errors.Join(refused...)
+}
+
+// bound reads the API's ways to say that there is none.
+func bound(n int64) int64 {
+	if n <= 0 {
+		return 1<<63 - 1
 	}
-	return nil
+	return n
 }
 
 func covers(want, have []string) bool {
@@ -142,6 +141,9 @@ func LoadTopology(ctx context.Context, js jetstream.JetStream) (Topology, error)
 	stream, err := js.Stream(ctx, Deliveries)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return Topology{}, ErrNoTopology
+	}
+	if errors.Is(err, nats.ErrNoResponders) {
+		return Topology{}, ErrNoJetStream
 	}
 	if err != nil {
 		return Topology{}, fmt.Errorf("look up stream %s: %w", Deliveries, err)

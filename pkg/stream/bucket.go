@@ -30,6 +30,9 @@ type Entry struct {
 	Created time.Time
 	// Removed tells that the key is gone; there is no value then.
 	Removed bool
+	// Lost tells, beside Removed, that nobody has removed it: its bucket was made again, or restored, without this
+	// revision. What comes next for the key may have a lower one.
+	Lost bool
 }
 
 // Errors of a bucket that a caller decides on.

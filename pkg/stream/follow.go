@@ -21,6 +21,8 @@ const (
 	identityChecks = 10
 	// retryInterval is how long a follower in trouble waits, unless the connection comes up before.
 	retryInterval = time.Second
+	// repeatInterval is how often the same trouble is told again while it lasts.
+	repeatInterval = 30 * time.Second
 	// patience is how long a replica of the bucket may be behind what was told.
 	patience = 2 * time.Second
 	// overslept is after how long without a look a follower believes nothing any more: the broker keeps its mark of an
@@ -59,6 +61,9 @@ type follower struct {
 	made   time.Time
 	copies int       // replicas of the bucket
 	seen   uint64    // the last revision that was handed on
+	whole  time.Time // when the bucket was made that was read to its end
+	upTo   uint64    // the last revision of that
+	other  bool      // it is not that one any more
 	looked time.Time // when it was asked last, by the clock on the wall
 }
 
@@ -79,12 +84,17 @@ func (f *follower) run(ctx context.Context, logger *slog.Logger) {
 	f.known = make(map[string]version)
 	status := f.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer f.nc.RemoveStatusListener(status)
+	var told string
+	var at time.Time
 	for ctx.Err() == nil {
 		err := f.follow(ctx, status)
 		if ctx.Err() != nil {
 			return
 		}
-		logger.WarnContext(ctx, "cannot follow a bucket; going on with what is known", slog.String("bucket", f.bucket), slog.Any("error", err))
+		if text := err.Error(); text != told || time.Since(at) >= repeatInterval {
+			told, at = text, time.Now()
+			logger.WarnContext(ctx, "cannot follow a bucket; going on with what is known", slog.String("bucket", f.bucket), slog.Any("error", err))
+		}
 		if f.watch.Lost != nil {
 			f.watch.Lost(err)
 		}
@@ -163,6 +173,7 @@ func (f *follower) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.other = !f.whole.IsZero() && (!f.made.Equal(f.whole) || last < f.upTo)
 	f.seen = 0
 	f.pass++
 	if f.watch.Begin != nil {
@@ -177,9 +188,10 @@ func (f *follower) begin(ctx context.Context) error {
 		}
 		delete(f.known, key)
 		if !v.removed {
-			f.watch.Take(Entry{Key: key, Revision: last, Removed: true})
+			f.watch.Take(Entry{Key: key, Revision: last, Removed: true, Lost: f.other})
 		}
 	}
+	f.whole, f.upTo, f.other = f.made, max(last, f.seen), false
 	if f.watch.Ready != nil {
 		f.watch.Ready(max(last, f.seen))
 	}
@@ -189,6 +201,9 @@ func (f *follower) begin(ctx context.Context) error {
 // look asks the leader of the bucket what it is, and for its last revision.
 func (f *follower) look(ctx context.Context) (last uint64, err error) {
 	stream, err := f.js.Stream(ctx, "KV_"+f.bucket)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return 0, fmt.Errorf("look at bucket %s: %w", f.bucket, errNoAnswer)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("look at bucket %s: %w", f.bucket, err)
 	}
@@ -237,10 +252,15 @@ func (f *follower) readOn(ctx context.Context) error {
 
 func (f *follower) take(entry Entry) {
 	f.seen = max(f.seen, entry.Revision)
+	f.upTo = max(f.upTo, f.seen)
 	now := version{revision: entry.Revision, written: entry.Created.UnixNano(), pass: f.pass, removed: entry.Removed}
 	before, known := f.known[entry.Key]
 	f.known[entry.Key] = now
-	if before.pass = f.pass; !known || before != now {
-		f.watch.Take(entry)
+	if before.pass = f.pass; known && before == now {
+		return
 	}
+	if f.other && known && !before.removed && entry.Revision <= before.revision {
+		f.watch.Take(Entry{Key: entry.Key, Revision: before.revision, Removed: true, Lost: true})
+	}
+	f.watch.Take(entry)
 }

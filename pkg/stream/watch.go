@@ -127,6 +127,11 @@ func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry
 		return
 	}
 	switch {
+	case entry.Lost && !status:
+		if registry.Lose(key) {
+			c.logger.ErrorContext(ctx, "the document of an endpoint was lost with its bucket; it stays in force in this process until it ends: apply its document again, or delete it",
+				slog.String("endpoint", key.String()))
+		}
 	case status:
 		var s endpoint.Status
 		if !entry.Removed {

@@ -132,11 +132,19 @@ func (d *Dispatcher) attempt(ctx context.Context, h *held) {
 	if r.known {
 		d.learn(ctx, r)
 	}
-	// The lane is free for its next request while this one is settled; the slot is not.
-	d.crew.Do(func() {
+	settle := func() {
 		defer d.release(h)
 		defer span.End()
 		d.settle(ctx, r)
+	}
+	if !d.settling.begin(del.Endpoint) {
+		settle() // and its lane waits for it
+		return
+	}
+	// The lane is free for its next request while this one is settled; the slot is not.
+	d.crew.Do(func() {
+		defer d.settling.end(del.Endpoint)
+		settle()
 	})
 }
 

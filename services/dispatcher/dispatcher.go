@@ -48,7 +48,9 @@ type Dispatcher struct {
 	slots      *stream.Slots
 	lanes      lanes
 	ledger     *ledger
+	clock      stream.Clock
 	holding    holding
+	settling   settling
 	ready      atomic.Bool
 	stopping   atomic.Bool
 	crew       stream.Crew
@@ -116,6 +118,9 @@ func (d *Dispatcher) bind(ctx context.Context) (err error) {
 	}
 	if d.retries, err = d.js.Stream(ctx, stream.Retries); err != nil {
 		return fmt.Errorf("look up stream %s: %w", stream.Retries, err)
+	}
+	if err := d.clock.Look(ctx, d.retries, d.logger); err != nil {
+		return err //nolint:wrapcheck // says what already
 	}
 	if d.deliveries, err = d.js.Stream(ctx, stream.Deliveries); err != nil {
 		return fmt.Errorf("look up stream %s: %w", stream.Deliveries, err)

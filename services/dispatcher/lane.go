@@ -36,6 +36,35 @@ type lanes struct {
 	mu      sync.Mutex
 	open    map[endpoint.Key]*lane
 	waiting int64 // bytes of bodies in the queues
+	held    int   // messages in all lanes, those under way included
+	// quick are endpoints whose lanes have closed, and whose last answer came soon.
+	quick map[endpoint.Key]struct{}
+}
+
+const (
+	// soon is within what time the answer of a receiver comes that does not keep others from being served.
+	soon     = time.Second
+	maxQuick = 16_384
+)
+
+// crowded tells that so much is held that receivers that may hang have to be held short: very many of them together
+// would take all the room that there is.
+func (l *lanes) crowded() bool { return l.held >= l.most/4 }
+
+// limit is how many requests of a lane may be under way. While it is crowded, one shows whether the receiver answers.
+func (l *lanes) limit(at *lane) int {
+	if l.crowded() && !at.quick {
+		return 1
+	}
+	return at.terms.limit
+}
+
+// room is how many messages a lane may hold.
+func (l *lanes) room(at *lane, now time.Time) int {
+	if l.crowded() && !at.quick && now.Sub(at.last) >= soon {
+		return 1
+	}
+	return at.room(now, l.most)
 }
 
 // terms are what the endpoint sets.
@@ -50,6 +79,7 @@ type lane struct {
 	terms   terms
 	latency time.Duration // moving average
 	last    time.Time     // when an attempt last ended, or the lane opened
+	quick   bool          // the last answer came soon
 }
 
 // offer queues h, and starts a worker when the endpoint's concurrency allows. False means that the lane is full.
@@ -62,17 +92,19 @@ func (l *lanes) offer(h *held, t terms, now time.Time, work func(*lane)) bool {
 		if l.open == nil {
 			l.open = make(map[endpoint.Key]*lane)
 		}
-		at = &lane{latency: firstLatency, last: now}
+		_, quick := l.quick[key]
+		at = &lane{latency: firstLatency, last: now, quick: quick}
 		l.open[key] = at
 	}
 	at.terms = t
 	size := int64(len(h.signed.Body))
-	if len(at.queue)+at.active >= at.room(now, l.most) || (l.waiting > 0 && l.waiting+size > l.bytes) {
+	if len(at.queue)+at.active >= l.room(at, now) || (l.waiting > 0 && l.waiting+size > l.bytes) {
 		return false
 	}
 	l.waiting += size
+	l.held++
 	at.queue = append(at.queue, h)
-	if at.active < at.terms.limit {
+	if at.active < l.limit(at) {
 		at.active++
 		work(at)
 	}
@@ -100,8 +132,10 @@ func (l *lanes) next(key endpoint.Key, at *lane, took time.Duration, now time.Ti
 	if took > 0 {
 		at.latency += (took - at.latency) / 8
 		at.last = now
+		at.quick = took < soon
+		l.held--
 	}
-	if len(at.queue) > 0 && at.active <= at.terms.limit {
+	if len(at.queue) > 0 && at.active <= l.limit(at) {
 		h := at.queue[0]
 		at.queue[0] = nil
 		at.queue = at.queue[1:]
@@ -111,8 +145,20 @@ func (l *lanes) next(key endpoint.Key, at *lane, took time.Duration, now time.Ti
 	at.active--
 	if at.active == 0 && len(at.queue) == 0 && l.open[key] == at {
 		delete(l.open, key)
+		l.remember(key, at.quick)
 	}
 	return nil
+}
+
+func (l *lanes) remember(key endpoint.Key, quick bool) {
+	if !quick {
+		delete(l.quick, key)
+		return
+	}
+	if l.quick == nil || len(l.quick) >= maxQuick {
+		l.quick = make(map[endpoint.Key]struct{})
+	}
+	l.quick[key] = struct{}{}
 }
 
 // trim takes the newest messages out of lanes that hold more than they have room for by now: an endpoint that has become
@@ -122,7 +168,7 @@ func (l *lanes) trim(now time.Time) []*held {
 	defer l.mu.Unlock()
 	var out []*held
 	for _, at := range l.open {
-		keep := max(0, at.room(now, l.most)-at.active)
+		keep := max(0, l.room(at, now)-at.active)
 		if len(at.queue) <= keep {
 			continue
 		}
@@ -130,6 +176,7 @@ func (l *lanes) trim(now time.Time) []*held {
 		for _, h := range at.queue[keep:] {
 			l.waiting -= int64(len(h.signed.Body))
 		}
+		l.held -= len(at.queue) - keep
 		clear(at.queue[keep:])
 		at.queue = at.queue[:keep]
 	}

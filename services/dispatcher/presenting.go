@@ -61,6 +61,9 @@ func (p *presenting) follow(ctx context.Context, ready func()) {
 func (p *presenting) take(ctx context.Context, e stream.Entry) {
 	var err error
 	switch {
+	case e.Lost:
+		p.board.Lose(e.Key)
+		p.book.Lose(ctx, e.Key)
 	case e.Removed && (rotation.IsAssignmentKey(e.Key) || rotation.IsStatusKey(e.Key)):
 		p.board.Remove(e.Key, e.Revision)
 	case e.Removed:

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,6 +20,10 @@ import (
 // receiptSize holds most receipts with their proof.
 const receiptSize = 3 << 10
 
+// fewTries is how often it is tried to store that nothing was sent. Then the message is better left to the broker: it
+// would only take the room of others.
+const fewTries = 3
+
 // settle stores what happened and what comes next, and only then acks. It goes on trying while the broker is away; when
 // the dispatcher ends first, the message is not acked and another one repeats the attempt.
 func (d *Dispatcher) settle(ctx context.Context, r *result) {
@@ -28,13 +33,19 @@ func (d *Dispatcher) settle(ctx context.Context, r *result) {
 		// To be signed again at once, or put into the backlog by the signer, where it keeps its place by age.
 		step.At = time.Now()
 	}
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+	unsent := !r.known || r.verdict.Outcome.Turn() == delivery.TurnSign
+	for try, pause := 1, 100*time.Millisecond; ; try, pause = try+1, min(2*pause, 5*time.Second) {
 		err := d.store(ctx, r, step)
 		if err == nil {
 			break
 		}
 		d.logger.WarnContext(ctx, "the result of an attempt could not be stored; trying again",
 			slog.String("delivery", string(del.ID)), slog.String("outcome", r.verdict.Outcome.String()), slog.Any("error", err))
+		if unsent && try == fewTries {
+			d.ledger.end(del, false)
+			d.giveBack(r.msg, 5*time.Second)
+			return
+		}
 		select {
 		case <-time.After(pause):
 			continue
@@ -77,28 +88,38 @@ func (d *Dispatcher) store(ctx context.Context, r *result, step delivery.Step) e
 	if err := d.settleHold(ctx, r); err != nil {
 		return err
 	}
-	var pending []stream.Pending
-	next, err := d.next(ctx, r, step)
-	if err != nil {
-		return err
+	// Each of the two once: where one cannot be stored for longer than the broker knows ids, the other would pile up.
+	var following, telling *stream.Pending
+	if !r.moved {
+		next, err := d.next(ctx, r, step)
+		if err != nil {
+			return err
+		}
+		if r.moved = next == nil; !r.moved {
+			sent := d.publisher.Send(next.msg, next.id)
+			following = &sent
+		}
 	}
-	if next != nil {
-		pending = append(pending, d.publisher.Send(next.msg, next.id))
-	}
-	if r.verdict.Outcome.Turn() != delivery.TurnSign { // nothing was attempted
+	if !r.told && r.verdict.Outcome.Turn() != delivery.TurnSign { // nothing was attempted
 		out := d.receipt(ctx, r, step)
 		data, err := out.Append(make([]byte, 0, receiptSize))
 		if err != nil {
 			return err //nolint:wrapcheck // says what already
 		}
-		pending = append(pending, d.publisher.Send(&nats.Msg{Subject: stream.ReceiptSubject(r.signed.Delivery.Endpoint), Data: data}, ""))
+		sent := d.publisher.Send(&nats.Msg{Subject: stream.ReceiptSubject(r.signed.Delivery.Endpoint), Data: data}, "")
+		telling = &sent
 	}
-	for _, p := range pending {
-		if _, err := p.Wait(ctx); err != nil {
-			return err //nolint:wrapcheck // says what and where already
-		}
+	return errors.Join(landed(ctx, following, &r.moved), landed(ctx, telling, &r.told))
+}
+
+// landed waits for a message that was sent, if there was one, and notes that it is stored.
+func landed(ctx context.Context, sent *stream.Pending, stored *bool) error {
+	if sent == nil {
+		return nil
 	}
-	return nil
+	_, err := sent.Wait(ctx)
+	*stored = err == nil
+	return err //nolint:wrapcheck // says what and where already, or is nil
 }
 
 type outgoing struct {
@@ -126,7 +147,7 @@ func (d *Dispatcher) next(ctx context.Context, r *result, step delivery.Step) (*
 				Stamp: r.signed.Stamp,
 			}
 		}
-		msg, id, err := d.topology.ScheduleMessage(record, step.At, r.signed.Trace)
+		msg, id, err := d.topology.ScheduleMessage(record, d.clock.At(step.At), r.signed.Trace)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // says what already
 		}

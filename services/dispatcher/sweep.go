@@ -13,7 +13,7 @@ import (
 	"github.com/handfast/handfast/pkg/stream"
 )
 
-// sweep looks after this dispatcher's partitions now and then: it frees the schedules that a full store has held up, and
+// sweep looks after the clock and this dispatcher's partitions now and then: it frees the schedules that a full store has held up, and
 // the deliveries that a crash of the broker has left behind.
 func (d *Dispatcher) sweep(ctx context.Context) {
 	tick := time.NewTicker(d.config.SweepInterval)
@@ -25,12 +25,15 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		if err := d.clock.Look(ctx, d.retries, d.logger); err != nil && ctx.Err() == nil {
+			d.logger.WarnContext(ctx, "cannot compare the clocks", slog.Any("error", err))
+		}
 		now := make(map[uint64]bool)
 		for p := range d.partitions {
 			if d.members.Rank(p) != 0 {
 				continue
 			}
-			freed, err := d.topology.Sweep(ctx, d.retries, d.js, p, time.Now())
+			freed, err := d.topology.Sweep(ctx, d.retries, d.js, p, d.clock.At(time.Now()))
 			if freed > 0 {
 				d.logger.WarnContext(ctx, "freed retries that were overdue; the store was probably full when they were due",
 					slog.Int("partition", p), slog.Int("retries", freed))
@@ -67,7 +70,7 @@ func (d *Dispatcher) adopt(ctx context.Context, p int, before, now map[uint64]bo
 		record.Inline = &delivery.Inline{
 			ContentType: signed.Header.Get("Content-Type"), Body: signed.Body, Type: signed.Type, Source: signed.Source, ID: signed.ID, Stamp: signed.Stamp,
 		}
-		msg, id, err := d.topology.ScheduleMessage(record, time.Now(), signed.Trace)
+		msg, id, err := d.topology.ScheduleMessage(record, d.clock.At(time.Now()), signed.Trace)
 		if err != nil {
 			return err //nolint:wrapcheck // says what already
 		}

@@ -29,8 +29,11 @@ type result struct {
 	presented string
 	fell      bool
 	// hold is set when this attempt has shown that the endpoint must wait, and freed when it has shown the contrary.
-	hold    *endpoint.Held
-	freed   bool
+	hold  *endpoint.Held
+	freed bool
+	// moved tells that the next place of the delivery is stored, or that there is none; told that its receipt is.
+	moved   bool
+	told    bool
 	began   time.Time
 	took    time.Duration
 	verdict delivery.Verdict

@@ -25,7 +25,7 @@ type deadletterListCommand struct {
 	connection.Flags
 
 	Limit int  `default:"50" help:"At most this many, the newest; 0 for all." placeholder:"N"`
-	JSON  bool `help:"Print one JSON object per dead letter." name:"json"`
+	JSON  bool `help:"Print one JSON object per dead letter; since has the newest attempt after it." name:"json"`
 }
 
 // Help is the manual.
@@ -48,9 +48,13 @@ func (c *deadletterListCommand) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err //nolint:wrapcheck // says what already
 		}
+		since, err := o.Since(ctx, all)
+		if err != nil {
+			return err //nolint:wrapcheck // says what already
+		}
 		if c.JSON {
 			for _, l := range all {
-				if err := writeJSON(s.out, l); err != nil {
+				if err := writeJSON(s.out, recordOf(l, since)); err != nil {
 					return err
 				}
 			}
@@ -60,10 +64,6 @@ func (c *deadletterListCommand) Run(ctx context.Context, s streams) error {
 			s.hintf("there is no such dead letter")
 			return nil
 		}
-		since, err := o.Since(ctx, all)
-		if err != nil {
-			return err //nolint:wrapcheck // says what already
-		}
 		if err := letterTable(all, since).Write(s.out); err != nil {
 			return err //nolint:wrapcheck // says what already
 		}
@@ -72,6 +72,22 @@ func (c *deadletterListCommand) Run(ctx context.Context, s streams) error {
 		}
 		return nil
 	})
+}
+
+// letterRecord is a dead letter for programs.
+type letterRecord struct {
+	operator.Letter
+
+	// Since is the newest attempt that was made after it; nil when there was none.
+	Since *receipt.Receipt `json:"since,omitempty"`
+}
+
+func recordOf(l operator.Letter, since map[string]receipt.Receipt) letterRecord {
+	record := letterRecord{Letter: l}
+	if r, replayed := since[l.ID]; replayed {
+		record.Since = &r
+	}
+	return record
 }
 
 func letterTable(all []operator.Letter, since map[string]receipt.Receipt) *table.Table {
@@ -112,12 +128,12 @@ func (c *deadletterShowCommand) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return writeJSON(s.out, all[0])
-		}
 		since, err := o.Since(ctx, all[:1])
 		if err != nil {
 			return err //nolint:wrapcheck // says what already
+		}
+		if c.JSON {
+			return writeJSON(s.out, recordOf(all[0], since))
 		}
 		printLetter(s, all[0], since)
 		return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/mtls/token"
+	"github.com/handfast/handfast/pkg/stream"
 	"github.com/handfast/handfast/services/dispatcher"
 	"github.com/handfast/handfast/services/handfast/process"
 )
@@ -216,6 +217,7 @@ func (c *dispatcherCommand) Run(ctx context.Context, s streams) error {
 	}
 	return service{
 		name: "dispatcher", flags: &c.serviceFlags, address: c.HTTP, drain: c.DrainTimeout,
+		parts:  stream.DispatcherParts(),
 		routes: []process.Route{{Path: "/ca.pem", Handler: bundle(running.Load)}},
 		before: func(e environment) error {
 			opened, err := c.identities(context.Background(), mtls.FileOptions{Logger: e.logger})

@@ -17,7 +17,6 @@ import (
 	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/services/handfast/connection"
 	"github.com/handfast/handfast/services/handfast/operator"
-	"github.com/handfast/handfast/services/handfast/table"
 )
 
 type doctorCommand struct {
@@ -223,7 +222,7 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 			return err
 		}
 	} else {
-		s.printf("%s\n\n%s", name, report.Text(min(table.Width(os.Getenv("COLUMNS")), widest)))
+		s.printf("%s\n\n%s", name, report.Text(min(lineWidth(os.Stdout), widest)))
 	}
 	switch {
 	case report.Healthy:

@@ -59,6 +59,33 @@ func TestASignerShowsPublicKeys(t *testing.T) {
 	assert.Zero(t, s.end())
 }
 
+// TestASignerWithAnotherMasterKeyIsNotReady: it signs nothing, and whoever rolls it out has to see that before the next
+// one is replaced. One that opens the keys is not touched by it.
+func TestASignerWithAnotherMasterKeyIsNotReady(t *testing.T) {
+	dir := t.TempDir()
+	address := free(t)
+	server, err := embedded.Start(embedded.Options{Dir: filepath.Join(dir, "nats"), Listen: address})
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	status, _, stderr := invoke(t, "topology", "apply", "--partitions", "2", "--server", "nats://"+address)
+	require.Zero(t, status, stderr)
+	signer := func(name, digits string) (page, file string, s *running) {
+		page, file = free(t), filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(file, []byte(strings.Repeat(digits, 32)), 0o600))
+		return "http://" + page + "/readyz", file, begin(t, "signer", "--server", "nats://"+address, "--http", page, "--master-key-file", file)
+	}
+	right, file, one := signer("right.key", "5a")
+	wrong, _, other := signer("wrong.key", "a5")
+	says(t, right, http.StatusOK, "ready")
+	says(t, wrong, http.StatusOK, "ready") // nothing is sealed yet, so any master key is the right one
+	status, _, stderr = invoke(t, "key", "create", "acme/orders", "--scheme", "v1", "--server", "nats://"+address, "--master-key-file", file)
+	require.Zero(t, status, stderr)
+	says(t, wrong, http.StatusServiceUnavailable, "this signer's master key opens none of the signing keys, so it signs nothing")
+	says(t, right, http.StatusOK, "ready")
+	assert.Zero(t, other.end())
+	assert.Zero(t, one.end())
+}
+
 // TestHiddenSecretsHaveTheFormOfTheirScheme: what stands for a secret says what to expect, and every real one has that form.
 func TestHiddenSecretsHaveTheFormOfTheirScheme(t *testing.T) {
 	for scheme, want := range map[string]string{

@@ -31,9 +31,18 @@ func operate(ctx context.Context, s streams, flags *connection.Flags, name strin
 	return session.Explain(do(o)) //nolint:wrapcheck // says what already
 }
 
-// newTable makes a table as wide as the terminal. COLUMNS names the width.
+// newTable makes a table as wide as the terminal.
 func newTable(columns ...table.Column) *table.Table {
-	return table.New(table.Width(os.Getenv("COLUMNS")), columns...)
+	return table.New(lineWidth(os.Stdout), columns...)
+}
+
+// lineWidth is what COLUMNS says, or else the terminal: shells know COLUMNS, but do not hand it on.
+func lineWidth(out *os.File) int {
+	columns := os.Getenv("COLUMNS")
+	if columns == "" {
+		columns = strconv.Itoa(terminalColumns(out))
+	}
+	return table.Width(columns)
 }
 
 // writeJSON writes one object on one line.

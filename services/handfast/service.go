@@ -86,6 +86,8 @@ type service struct {
 	// drain bounds how long the work may take to end.
 	drain time.Duration
 	start func(ctx context.Context, e environment) (process.Work, error)
+	// parts are what it cannot work without.
+	parts stream.Parts
 	// routes are shown beside health and metrics.
 	routes []process.Route
 	// before starts what the work needs that does not come from NATS; nil for nothing.
@@ -171,6 +173,7 @@ func (s service) keeper(e environment) (*process.Keeper, error) {
 			}
 			return nil // a server that is busy is no reason to stop
 		},
+		Trouble: func(ctx context.Context) error { return s.parts.Missing(ctx, js) },
 	}, nil
 }
 
@@ -179,6 +182,9 @@ func deliveriesMade(ctx context.Context, js jetstream.JetStream) (time.Time, err
 	deliveries, err := js.Stream(ctx, stream.Deliveries)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return time.Time{}, stream.ErrNoTopology
+	}
+	if errors.Is(err, nats.ErrNoResponders) {
+		return time.Time{}, stream.ErrNoJetStream
 	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look up stream %s: %w", stream.Deliveries, err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/handfast/handfast/pkg/signature"
+	"github.com/handfast/handfast/pkg/stream"
 	"github.com/handfast/handfast/services/handfast/custody"
 	"github.com/handfast/handfast/services/handfast/process"
 	"github.com/handfast/handfast/services/signer"
@@ -83,6 +84,7 @@ func (c *signerCommand) Run(ctx context.Context, s streams) error {
 	var running atomic.Pointer[signer.Signer]
 	return service{
 		name: "signer", flags: &c.serviceFlags, address: c.HTTP, drain: signerDrain,
+		parts:  stream.SignerParts(),
 		routes: keyRoutes(running.Load),
 		before: func(e environment) error {
 			tokens = custody.New(c.TokenModule, e.logger)

@@ -75,6 +75,24 @@ func size(text string) (int64, error) {
 	return n * unit, nil
 }
 
+var errPartitionsLost = errors.New("nothing was changed: stream DELIVERIES, which knows the number of partitions, is gone, and what was made with it is not; " +
+	"another number than before would move every endpoint, so say with --partitions what it was, 32 if nobody chose another one")
+
+// partitionsLost tells that the stream with the number is to be made anew while something that was named by it stands.
+// Apply makes that stream before those, so this is not what an interrupted one leaves behind.
+func partitionsLost(changes []stream.Change) bool {
+	var lost, stands bool
+	for _, change := range changes {
+		switch change.Name {
+		case stream.Deliveries:
+			lost = change.Create
+		case stream.Retries, stream.Backlog, stream.EndpointBucket:
+			stands = stands || !change.Create
+		}
+	}
+	return lost && stands
+}
+
 // Run shows the difference, and makes it.
 func (c *topologyApplyCommand) Run(ctx context.Context, s streams) error {
 	session, err := c.Open(ctx, "topology")
@@ -101,6 +119,9 @@ func (c *topologyApplyCommand) Run(ctx context.Context, s streams) error {
 		topology.MaxBytes = bytes
 	}
 	changes, err := topology.Plan(ctx, session.JS)
+	if c.Partitions == 0 && partitionsLost(changes) {
+		return errPartitionsLost
+	}
 	refused := (*stream.RefusedError)(nil)
 	if err != nil && !errors.As(err, &refused) {
 		return session.Explain(err)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,6 +78,34 @@ func TestNothingHonestIsLostToReplayPrevention(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestALostAnswerIsOneDeliveryForTheWholeSchedule loses every answer but the last: whatever the receiver processed at
+// first is a duplicate on each of the attempts that follow, days later, without any setting of the receiver's.
+func TestALostAnswerIsOneDeliveryForTheWholeSchedule(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		key := ofScheme(t, w.Keys(endpoint.Key{Tenant: "acme", Name: "orders"}), signature.V1)
+		g := guard(t, kit.ClientName, []signature.Key{key}, kit.Answer(http.StatusNoContent))
+		attempts := len(endpoint.StandardSchedule()) + 1
+		var answers []int
+		r := w.Receiver("hooks.example.com", http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			lost := httptest.NewRecorder()
+			g.ServeHTTP(lost, req)
+			if answers = append(answers, lost.Code); len(answers) < attempts {
+				rw.WriteHeader(http.StatusBadGateway)
+			}
+		}))
+		w.Apply(r.Document("acme", "orders"))
+		w.Start()
+		w.Pass(time.Second)
+		w.Publish("acme", "com.acme.order.created", attackBody)
+		w.Pass(84 * time.Hour)
+
+		assert.Equal(t, slices.Repeat([]int{http.StatusNoContent}, attempts), answers)
+		assert.Len(t, g.seen, 1, "processed once")
+		assert.Empty(t, w.DeadLetters())
+	})
 }
 
 // TestALiveDeliveryCannotBeReplayed takes what arrived, and sends it to the receiver's door again.

@@ -230,7 +230,7 @@ func (d *Deployment) Ready() error {
 	case !d.dispatcher.Ready():
 		return errors.New("the dispatcher is not working")
 	}
-	return nil
+	return d.signer.Impediment() //nolint:wrapcheck // says what and what to do
 }
 
 // Signer is the running signer.

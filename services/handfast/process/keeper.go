@@ -17,6 +17,12 @@ type Work interface {
 	Ready() bool
 }
 
+// impeded is work that runs and may still get nothing done.
+type impeded interface {
+	// Impediment says why nothing gets done, and what to do; nil when nothing is in the way.
+	Impediment() error
+}
+
 // Keeper starts the work when it can be done, and starts it again when the streams went away and came back. Its zero
 // value is not usable: all fields are required, but for those with a default.
 type Keeper struct {
@@ -26,16 +32,20 @@ type Keeper struct {
 	// Start binds the work; its error is told and the start tried again.
 	Start func(ctx context.Context) (Work, error)
 	// Probe looks whether the streams still are what the work was bound to.
-	Probe  func(ctx context.Context) error
-	Logger *slog.Logger
+	Probe func(ctx context.Context) error
+	// Trouble looks for what keeps the work from being done although it goes on, and goes on by itself when that is
+	// gone: Ready tells of it meanwhile. Optional.
+	Trouble func(ctx context.Context) error
+	Logger  *slog.Logger
 	// Pause between two tries. Default 2 s.
 	Pause time.Duration
 	// Interval between two probes. Default 5 s.
 	Interval time.Duration
 
-	mu     sync.Mutex
-	work   Work
-	reason error
+	mu      sync.Mutex
+	work    Work
+	reason  error
+	trouble error
 }
 
 var (
@@ -62,6 +72,12 @@ func (k *Keeper) Ready() error {
 	case !k.work.Ready():
 		return errReading
 	}
+	if k.trouble != nil {
+		return k.trouble
+	}
+	if work, ok := k.work.(impeded); ok {
+		return work.Impediment() //nolint:wrapcheck // says what and what to do
+	}
 	return nil
 }
 
@@ -79,7 +95,7 @@ func (k *Keeper) connected() error {
 func (k *Keeper) set(work Work, reason error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.work, k.reason = work, reason
+	k.work, k.reason, k.trouble = work, reason, nil
 }
 
 // Run keeps the work going until ctx ends, and lets it drain then. It returns an error only when the work ended by
@@ -153,6 +169,30 @@ func (k *Keeper) keep(ctx context.Context, work Work) error {
 			stop()
 			return <-ended
 		}
+		k.look(ctx)
+	}
+}
+
+// look tells of trouble when it begins and when it ends, and has Ready tell of it between.
+func (k *Keeper) look(ctx context.Context) {
+	if k.Trouble == nil || !k.NATS.IsConnected() {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, bindTime)
+	defer cancel()
+	err := k.Trouble(asking)
+	if ctx.Err() != nil {
+		return
+	}
+	k.mu.Lock()
+	before := k.trouble
+	k.trouble = err
+	k.mu.Unlock()
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		k.Logger.ErrorContext(ctx, "work waits for something that is missing; it goes on when that is back", slog.Any("error", err))
+	case err == nil && before != nil:
+		k.Logger.InfoContext(ctx, "what was missing is back", slog.String("missing", before.Error()))
 	}
 }
 

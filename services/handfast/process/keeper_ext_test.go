@@ -103,6 +103,33 @@ func TestKeeperWaitsForWhatIsMissingAndStartsAgain(t *testing.T) {
 	require.EqualError(t, k.Ready(), "stopping")
 }
 
+// stuck is work that runs and gets nothing done.
+type stuck struct {
+	work
+
+	why error
+}
+
+func (s *stuck) Impediment() error { return s.why }
+
+func TestKeeperSaysWhatIsInTheWay(t *testing.T) {
+	nc, _ := connect(t)
+	why := errors.New("the wrong key")
+	for _, want := range []error{why, nil} {
+		w := &stuck{why: want}
+		k := &process.Keeper{
+			NATS: nc, Logger: slog.New(slog.DiscardHandler),
+			Start: func(context.Context) (process.Work, error) { return w, nil },
+			Probe: func(context.Context) error { return nil },
+		}
+		stop := run(t, k)
+		eventually(t, w.Ready, "runs")
+		require.ErrorIs(t, k.Ready(), want)
+		assert.True(t, w.Ready(), "it is not stopped")
+		require.NoError(t, stop())
+	}
+}
+
 func TestKeeperIsNotReadyWhileNATSIsAwayAndKeepsTheWork(t *testing.T) {
 	nc, server := connect(t)
 	w := &work{}
@@ -131,4 +158,32 @@ func TestKeeperTellsOfWorkThatFailed(t *testing.T) {
 	broken := errors.New("broken")
 	w.result <- broken
 	require.ErrorIs(t, k.Run(t.Context()), broken)
+}
+
+func TestKeeperTellsOfTroubleAndKeepsTheWork(t *testing.T) {
+	nc, _ := connect(t)
+	var trouble atomic.Bool
+	missing := errors.New("a stream is missing")
+	var started atomic.Int32
+	w := &work{}
+	k := &process.Keeper{
+		NATS: nc, Servers: "nats://test", Logger: slog.New(slog.DiscardHandler), Pause: time.Millisecond, Interval: time.Millisecond,
+		Start: func(context.Context) (process.Work, error) { started.Add(1); return w, nil },
+		Probe: func(context.Context) error { return nil },
+		Trouble: func(context.Context) error {
+			if trouble.Load() {
+				return missing
+			}
+			return nil
+		},
+	}
+	stop := run(t, k)
+	eventually(t, func() bool { return k.Ready() == nil }, "works")
+	trouble.Store(true)
+	eventually(t, func() bool { return errors.Is(k.Ready(), missing) }, "says what is missing")
+	assert.True(t, w.Ready(), "the work waits for it; it is not stopped")
+	trouble.Store(false)
+	eventually(t, func() bool { return k.Ready() == nil }, "is ready again")
+	require.NoError(t, stop())
+	assert.EqualValues(t, 1, started.Load())
 }

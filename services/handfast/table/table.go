@@ -16,8 +16,8 @@ const (
 	narrowest    = 6
 )
 
-// Width is the number of characters of a line, as the environment variable COLUMNS has it; [DefaultWidth] when that is
-// empty or no number from 20 up.
+// Width is the number of characters of a line, as the environment variable COLUMNS or the terminal has it; [DefaultWidth]
+// when that is empty or no number from 20 up.
 func Width(columns string) int {
 	if n, err := strconv.Atoi(columns); err == nil && n >= 20 {
 		return n

@@ -81,7 +81,7 @@ func named(certificate *x509.Certificate, want string) bool {
 	return false
 }
 
-// seen remembers ids for a day. Several processes need a shared store, with an expiry.
+// seen remembers ids for four days, longer than Handfast retries. Several processes need a shared store, with an expiry.
 type seen struct {
 	mu  sync.Mutex
 	ids map[string]time.Time
@@ -91,7 +91,7 @@ func (s *seen) first(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for old, at := range s.ids {
-		if time.Since(at) > 24*time.Hour {
+		if time.Since(at) > 96*time.Hour {
 			delete(s.ids, old)
 		}
 	}

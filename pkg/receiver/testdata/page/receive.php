@@ -23,10 +23,9 @@ function answer(int $status): never
     exit;
 }
 
-// One whole name of the certificate. Never search in its subject.
+// PHP writes all names of a certificate into one text, in which a name with a comma looks like two: compare the whole.
 $leaf = openssl_x509_parse(rawurldecode($_SERVER["CLIENT_CERT"] ?? ""));
-$names = explode(", ", $leaf["extensions"]["subjectAltName"] ?? "");
-if (!in_array("URI:" . getenv("CLIENT_SAN"), $names, true)) {
+if (($leaf["extensions"]["subjectAltName"] ?? "") !== "URI:" . getenv("CLIENT_SAN")) {
     answer(495); // the certificate is the trouble, not the message
 }
 if ($_SERVER["REQUEST_METHOD"] === "OPTIONS") {
@@ -40,7 +39,7 @@ $id = $_SERVER["HTTP_WEBHOOK_ID"] ?? "";
 if (!verified(getenv("WEBHOOK_SECRET"), $id, $_SERVER["HTTP_WEBHOOK_TIMESTAMP"] ?? "", $_SERVER["HTTP_WEBHOOK_SIGNATURE"] ?? "", $body)) {
     answer(401);
 }
-// A file for each id, made by one process only. Delete old ones daily; several machines need a shared store, with an expiry.
+// A file for each id, made by one process only. Delete those older than four days; several machines need a shared store, with an expiry.
 $mark = getenv("SEEN") . "/" . hash("sha256", $id);
 if (@fopen($mark, "x") !== false) {
     file_put_contents("php://stderr", "$id: $body\n"); // your work; when it fails, delete the mark and answer 500

@@ -6,7 +6,7 @@ import { Webhook } from "standardwebhooks";
 const { CERT, KEY, CLIENT_CA, CLIENT_SAN, WEBHOOK_SECRET, LISTEN } = process.env;
 const webhook = new Webhook(WEBHOOK_SECRET);
 const seen = new Map(); // id -> when; several processes need a shared store, with an expiry
-const day = 24 * 60 * 60 * 1000;
+const kept = 96 * 60 * 60 * 1000; // longer than Handfast retries
 
 const server = createServer({
   cert: readFileSync(CERT),
@@ -38,7 +38,7 @@ const server = createServer({
 
   const id = request.headers["webhook-id"];
   const now = Date.now();
-  for (const [old, at] of seen) if (now - at > day) seen.delete(old);
+  for (const [old, at] of seen) if (now - at > kept) seen.delete(old);
   if (!seen.has(id)) {
     seen.set(id, now);
     console.log(`${id}: ${body}`); // your work; when it fails, forget the id and answer 500

@@ -5,7 +5,8 @@ from threading import Lock
 
 SECRET = base64.b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
 CLIENT = ("URI", os.environ["CLIENT_SAN"])
-seen, lock, DAY = {}, Lock(), 24 * 60 * 60  # several processes need a shared store, with an expiry
+seen, lock = {}, Lock()  # several processes need a shared store, with an expiry
+KEPT = 96 * 60 * 60  # longer than Handfast retries
 
 
 def verified(headers, body):
@@ -49,7 +50,7 @@ class Receiver(BaseHTTPRequestHandler):
             return self.answer(401)
         delivery, now = self.headers["webhook-id"], time.time()
         with lock:
-            for old in [i for i, at in seen.items() if now - at > DAY]:
+            for old in [i for i, at in seen.items() if now - at > KEPT]:
                 del seen[old]
             new = delivery not in seen
             seen[delivery] = now

@@ -30,7 +30,7 @@ run lambda { |env|
   next [401, {}, []] unless verified?(env, body)
   id, now = env["HTTP_WEBHOOK_ID"], Time.now
   first = LOCK.synchronize do
-    SEEN.delete_if { |_, at| now - at > 86_400 }
+    SEEN.delete_if { |_, at| now - at > 345_600 } # four days, longer than Handfast retries
     !SEEN.key?(id).tap { SEEN[id] = now }
   end
   puts "#{id}: #{body}" if first # your work; when it fails, forget the id and answer 500
