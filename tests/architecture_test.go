@@ -90,6 +90,7 @@ func drawing() map[string][]string {
 		"services/handfast/local":         {"pkg/...", "services/signer", "services/dispatcher", "services/handfast/process"},
 
 		"tests":             {},
+		"tests/pipe":        {},
 		"tests/kit":         {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/conformance": {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/scenario":    {"schemas", "pkg/...", "services/...", "tests/..."},

@@ -18,10 +18,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/mtls/authority"
+	"github.com/handfast/handfast/tests/pipe"
 )
 
 const receiverName = "receiver.test"
@@ -73,7 +73,7 @@ func (p *peers) dial(ctx context.Context, network, address string) (net.Conn, er
 	switch l := l.(type) {
 	case nil:
 		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
-	case *bufconn.Listener:
+	case *pipe.Listener:
 		conn, err = l.DialContext(ctx)
 	default:
 		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
@@ -116,7 +116,7 @@ func (p *peers) listen() (net.Listener, string) {
 		p.listeners[l.Addr().String()] = l
 		return l, l.Addr().String()
 	}
-	l := bufconn.Listen(256 << 10)
+	l := pipe.Listen(256 << 10)
 	p.receiverSequence++
 	address := net.JoinHostPort(netip.AddrFrom4([4]byte{192, 0, 2, byte(p.receiverSequence)}).String(), "443")
 	p.listeners[address] = l

@@ -62,7 +62,7 @@ func (p *peers) checked(root *issuer, certificate tls.Certificate, policy mtls.R
 	var target mtls.Target
 	if slices.Contains(proto, "h2") {
 		target = p.target(p.website(config, readAll, true).address)
-	} else { // net/http does not keep a connection of bufconn
+	} else { // net/http does not keep a connection of package pipe
 		target = p.target(p.script(config, func(l *line) {
 			for _, _, ok := l.request(); ok; _, _, ok = l.request() {
 				l.say(okay)

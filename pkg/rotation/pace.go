@@ -24,6 +24,9 @@ func (p *pace) wait(ctx context.Context) error {
 	}
 	p.next = turn.Add(p.gap)
 	p.mu.Unlock()
+	if turn.Equal(now) {
+		return ctx.Err()
+	}
 	timer := time.NewTimer(turn.Sub(now))
 	defer timer.Stop()
 	select {

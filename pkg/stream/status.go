@@ -31,10 +31,12 @@ const statusPause = 5 * time.Millisecond
 // others' writes.
 func (c *Catalogue) UpdateStatus(ctx context.Context, key endpoint.Key, change func(*endpoint.Status)) (endpoint.Status, error) {
 	for try := range maxStatusTries {
-		select {
-		case <-time.After(time.Duration(try) * statusPause):
-		case <-ctx.Done():
-			return endpoint.Status{}, fmt.Errorf("store status of endpoint %s: %w", key, ctx.Err())
+		if try > 0 {
+			select {
+			case <-time.After(time.Duration(try) * statusPause):
+			case <-ctx.Done():
+				return endpoint.Status{}, fmt.Errorf("store status of endpoint %s: %w", key, ctx.Err())
+			}
 		}
 		stood, before, revision, err := c.status(ctx, key)
 		if err != nil {

@@ -6,26 +6,26 @@ import (
 	"sync"
 	"syscall"
 
-	"google.golang.org/grpc/test/bufconn"
+	"github.com/handfast/handfast/tests/pipe"
 )
 
 // Network joins dispatchers and receivers in memory. Names lead to listeners; a name without one refuses.
 type Network struct {
 	mu        sync.Mutex
-	listeners map[string]*bufconn.Listener
+	listeners map[string]*pipe.Listener
 	dials     map[string]int
 	sent      map[string]int
 }
 
 // Listen opens host:port. Connections are buffered like sockets, because a TLS server writes before it reads.
-func (n *Network) Listen(address string) *bufconn.Listener {
+func (n *Network) Listen(address string) *pipe.Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.listeners == nil {
-		n.listeners = make(map[string]*bufconn.Listener)
+		n.listeners = make(map[string]*pipe.Listener)
 		n.dials, n.sent = make(map[string]int), make(map[string]int)
 	}
-	l := bufconn.Listen(64 << 10)
+	l := pipe.Listen(64 << 10)
 	n.listeners[address] = l
 	return l
 }
