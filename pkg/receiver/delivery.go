@@ -22,7 +22,8 @@ type Delivery struct {
 	Time time.Time
 	// ClientSAN is the name in the client's certificate that is on the list.
 	ClientSAN string
-	// Scheme and KeyID say which key's signature matched.
+	// Scheme and KeyID say which key's signature matched. The id is that of the
+	// verifier; signature.Verifier.Named gives it the sender's.
 	Scheme, KeyID string
 	// Body is the exact bytes that were signed. The request's body reads the same
 	// bytes; do not change them.

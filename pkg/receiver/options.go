@@ -41,7 +41,8 @@ type Options struct {
 	// Keys verify signatures; one has to match. During a rotation give the old
 	// and the new one. The schemes of the keys are those that are accepted, side
 	// by side if they are of one strength (the package comment says why); whatever
-	// else signs a request is ignored.
+	// else signs a request is ignored. To change them without a restart make another
+	// receiver with the same Store and put it in the place of this one.
 	Keys []signature.Verifier
 	// Template says how the scheme "template" is written, if there is a key of it.
 	Template signature.Template
@@ -58,7 +59,9 @@ type Options struct {
 	Terminator *Terminator
 	// Authority is the host, and the port if it has one, that the sender was told,
 	// for schemes that sign it. Empty means that of the request; behind a proxy
-	// that changes it, give it here.
+	// that changes it, give it here. Behind one that changes the path, put the path
+	// and query that the sender was told into the request's RequestURI first, in a
+	// handler around this one.
 	Authority string
 	// Store remembers deliveries, so that each is processed once. Nil means
 	// [NewMemory] with its default size: right for one process.

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	mint "github.com/handfast/handfast/pkg/mtls/authority"
+	"github.com/handfast/handfast/pkg/receiver"
 	"github.com/handfast/handfast/pkg/signature"
 )
 
@@ -68,15 +69,28 @@ func missing(t *testing.T, what string) {
 }
 
 func TestTheGoPageRuns(t *testing.T) {
+	newPage(t, "", built(t, "testdata/page/main.go")).exercise()
+}
+
+// TestTheMiddlewaresPageRuns has the only receiver of the page that tells an attempt which comes twice as it was from one
+// that was signed again.
+func TestTheMiddlewaresPageRuns(t *testing.T) {
+	p := newPage(t, "", built(t, "testdata/page/guarded.go"))
+	p.replay = receiver.StatusReplay
+	p.exercise()
+}
+
+func built(t *testing.T, source string) (program string) {
+	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
 		missing(t, "go is not in PATH")
 	}
-	program := filepath.Join(t.TempDir(), "receiver")
+	program = filepath.Join(t.TempDir(), "receiver")
 	building, cancel := context.WithTimeout(t.Context(), 2*pageTime)
 	defer cancel()
-	out, err := exec.CommandContext(building, "go", "build", "-o", program, "testdata/page/main.go").CombinedOutput()
+	out, err := exec.CommandContext(building, "go", "build", "-o", program, source).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	newPage(t, "", program).exercise()
+	return program
 }
 
 func TestTheNodePageRuns(t *testing.T) {
@@ -105,6 +119,7 @@ type page struct {
 	files   string // a folder with server.pem, server.key and ca.pem
 	env     []string
 	nobody  int // what a client without a certificate gets; 0 for no answer at all
+	replay  int // what an attempt gets that comes a second time as it was
 	address string
 	lines   *bufio.Scanner
 	within  time.Duration // how long its programs may run
@@ -143,7 +158,7 @@ func preparePage(t *testing.T) *page {
 		require.NoError(t, os.WriteFile(path, text, 0o600))
 		return path
 	}
-	return &page{t: t, ca: ca, key: key, files: files, within: pageTime, env: append(
+	return &page{t: t, ca: ca, key: key, files: files, within: pageTime, replay: http.StatusNoContent, env: append(
 		os.Environ(), "LISTEN=127.0.0.1:0", "CLIENT_SAN="+pageSAN, "WEBHOOK_SECRET="+key.Reveal(),
 		"CERT="+write("server.pem", chain), "KEY="+write("server.key", private), "CLIENT_CA="+write("ca.pem", ca.CertificatePEM()),
 	)}
@@ -246,9 +261,12 @@ func (p *page) exercise() {
 	for i, id := range []string{"a", "b"} {
 		body := `{"customer":"Zoë","n":` + string(rune('0'+i)) + `}`
 		for attempt := range 3 {
-			at := now.Add(time.Duration(attempt/2) * time.Second) // twice as it was, and once as a retry
+			want, at := http.StatusNoContent, now.Add(time.Duration(attempt/2)*time.Second) // twice as it was, and once as a retry
+			if attempt == 1 {
+				want = p.replay
+			}
 			// Without it there is no line to wait for.
-			require.Equal(t, http.StatusNoContent, p.post(pageSAN, p.request(id, at, body)))
+			require.Equal(t, want, p.post(pageSAN, p.request(id, at, body)))
 		}
 		assert.Equal(t, id+": "+body, p.line(), "processed once, and nothing before it")
 	}

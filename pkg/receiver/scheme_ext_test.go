@@ -178,6 +178,29 @@ func TestAuthority(t *testing.T) {
 	}
 }
 
+// TestAProxyThatChangesThePath: a handler around the middleware can tell what the sender was told.
+func TestAProxyThatChangesThePath(t *testing.T) {
+	s := newSignedBy(t, signature.Template{}, signature.HTTPEd25519)
+	guard, err := receiver.New(receiver.Options{Clients: []string{sender}, Keys: s.verifiers})
+	require.NoError(t, err)
+	guarded := guard(answering(http.StatusOK))
+	req := s.request("a", time.Now(), "{}")
+	told := req.RequestURI
+	req.RequestURI = "/inside" + told
+	code := func(h http.Handler) int {
+		recorder := httptest.NewRecorder()
+		h.ServeHTTP(recorder, req)
+		return recorder.Code
+	}
+	assert.Equal(t, http.StatusUnauthorized, code(guarded))
+	req = s.request("b", time.Now(), "{}")
+	req.RequestURI = "/inside" + told
+	assert.Equal(t, http.StatusOK, code(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RequestURI = told
+		guarded.ServeHTTP(w, r)
+	})))
+}
+
 func TestSchemesOfOneStrength(t *testing.T) {
 	check := func(template signature.Template, schemes ...string) error {
 		opts := receiver.Options{Clients: []string{sender}, Template: template}

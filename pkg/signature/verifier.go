@@ -24,6 +24,17 @@ func (v Verifier) Scheme() string { return v.scheme }
 // KeyID is the id of its key.
 func (v Verifier) KeyID() string { return v.keyID }
 
+// Named returns the verifier under the id that the sender has for its key: that of 'handfast key show', the kid of a JWKS
+// and the keyid of a signature of RFC 9421. Without it a receiver's records tell an id of the receiver's own. The error
+// wraps [ErrInvalidKey].
+func (v Verifier) Named(id string) (Verifier, error) {
+	if !validKeyID(id) {
+		return Verifier{}, fmt.Errorf("%w: the id of a key is 1 to 64 letters, digits, '_' and '-'", ErrInvalidKey)
+	}
+	v.keyID = id
+	return v, nil
+}
+
 // Valid reports whether it was made from a key.
 func (v Verifier) Valid() bool { return v.match != nil }
 

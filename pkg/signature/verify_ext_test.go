@@ -1,6 +1,7 @@
 package signature_test
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"net/http"
 	"strconv"
@@ -200,5 +201,34 @@ func TestPublicKeyIsNoSharedSecret(t *testing.T) {
 		h.Set("webhook-signature", list)
 		_, err = signature.VerifyStandard(h, []byte(vectorBody), []signature.Verifier{public}, time.Unix(vectorUnix, 0), 0)
 		require.ErrorIs(t, err, signature.ErrNoMatch)
+	}
+}
+
+// TestAVerifierHasTheSendersID for its key, so that a receiver's records and the sender's tell of the same one.
+func TestAVerifierHasTheSendersID(t *testing.T) {
+	for _, scheme := range []string{signature.V1, signature.V1a} {
+		key, err := signature.GenerateKey(scheme, time.Now(), rand.Reader)
+		require.NoError(t, err)
+		parse := func() (signature.Verifier, error) { return signature.ParsePublicKey(scheme, key.Public()) }
+		if key.Public() == "" {
+			parse = func() (signature.Verifier, error) {
+				own, err := signature.ParseSecret(scheme, key.Reveal())
+				require.NoError(t, err)
+				return own.Verifier()
+			}
+		}
+		own, err := parse()
+		require.NoError(t, err)
+		require.NotEqual(t, key.ID, own.KeyID())
+		named, err := own.Named(key.ID)
+		require.NoError(t, err)
+		assert.Equal(t, key.ID, named.KeyID())
+		assert.True(t, named.Valid())
+		assert.NotEqual(t, key.ID, own.KeyID(), "the one before is a value of its own")
+		for _, bad := range []string{"", "a b", strings.Repeat("a", 65), "a\n"} {
+			none, err := own.Named(bad)
+			require.ErrorIs(t, err, signature.ErrInvalidKey)
+			assert.False(t, none.Valid())
+		}
 	}
 }

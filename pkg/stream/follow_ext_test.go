@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,11 @@ func (h *heard) watch() stream.Watch {
 	return stream.Watch{
 		Begin: func(time.Time) { h.sayf("begin") },
 		Take: func(e stream.Entry) {
-			if e.Removed {
+			switch {
+			case e.Lost:
+				h.sayf("%s lost with its bucket", e.Key)
+				return
+			case e.Removed:
 				h.sayf("%s gone", e.Key)
 				return
 			}
@@ -225,7 +230,8 @@ func TestAnotherBucketOfTheSameName(t *testing.T) {
 		pass(10 * time.Second)
 		words := h.take()
 		assert.Contains(t, words, "lost")
-		assert.ElementsMatch(t, []string{"kept=new", "left gone"}, words[len(words)-3:len(words)-1])
+		assert.ElementsMatch(t, []string{"kept lost with its bucket", "kept=new", "left lost with its bucket"}, words[len(words)-4:len(words)-1])
+		assert.Less(t, slices.Index(words, "kept lost with its bucket"), slices.Index(words, "kept=new"))
 		assert.Equal(t, "ready", words[len(words)-1])
 	})
 }

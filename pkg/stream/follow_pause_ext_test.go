@@ -33,13 +33,13 @@ func TestAFollowerThatStoodStillReadsAnew(t *testing.T) {
 				<-time.After(3 * time.Minute)
 			}
 		}
+		lease("dies", 5*time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
 			of.Watch(ctx, watch)
 		}()
-		lease("dies", 5*time.Second)
 		pass(time.Second)
 		lease("pause", time.Hour)
 		pass(time.Second)

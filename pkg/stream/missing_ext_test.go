@@ -16,40 +16,28 @@ func TestWhatIsMissingIsNamedUntilItIsBack(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		gone               string
-		remove             func(*testing.T, jetstream.JetStream) error
+		streams            []string
+		consumers          [][2]string
 		signer, dispatcher []string
 	}{
-		{"nothing", func(*testing.T, jetstream.JetStream) error { return nil }, nil, nil},
+		{gone: "nothing"},
+		{gone: "a stream", streams: []string{stream.Events}, signer: []string{"stream EVENTS"}},
+		{gone: "another", streams: []string{stream.Retries}, signer: []string{"consumer RETRIES/due"}, dispatcher: []string{"stream RETRIES"}},
+		{gone: "a consumer", consumers: [][2]string{{stream.Events, stream.SignerConsumer}}, signer: []string{"consumer EVENTS/signer"}},
 		{
-			"EVENTS", func(t *testing.T, js jetstream.JetStream) error { return js.DeleteStream(t.Context(), stream.Events) },
-			[]string{"stream EVENTS"},
-			nil,
-		},
-		{
-			"RETRIES", func(t *testing.T, js jetstream.JetStream) error { return js.DeleteStream(t.Context(), stream.Retries) },
-			[]string{"consumer RETRIES/due"},
-			[]string{"stream RETRIES"},
-		},
-		{
-			"a consumer", func(t *testing.T, js jetstream.JetStream) error {
-				return js.DeleteConsumer(t.Context(), stream.Events, stream.SignerConsumer)
-			},
-			[]string{"consumer EVENTS/signer"},
-			nil,
-		},
-		{
-			"two buckets", func(t *testing.T, js jetstream.JetStream) error {
-				require.NoError(t, js.DeleteKeyValue(t.Context(), stream.EndpointBucket))
-				return js.DeleteKeyValue(t.Context(), stream.SigningKeyBucket)
-			},
-			[]string{"bucket endpoints", "bucket signing-keys"},
-			[]string{"bucket endpoints"},
+			gone: "two buckets", streams: []string{"KV_" + stream.EndpointBucket, "KV_" + stream.SigningKeyBucket},
+			signer: []string{"bucket endpoints", "bucket signing-keys"}, dispatcher: []string{"bucket endpoints"},
 		},
 	} {
 		t.Run(test.gone, func(t *testing.T) {
 			t.Parallel()
 			b, topology := applied(t)
-			require.NoError(t, test.remove(t, b.js))
+			for _, name := range test.streams {
+				require.NoError(t, b.js.DeleteStream(t.Context(), name))
+			}
+			for _, of := range test.consumers {
+				require.NoError(t, b.js.DeleteConsumer(t.Context(), of[0], of[1]))
+			}
 			for _, of := range []struct {
 				parts stream.Parts
 				want  []string
@@ -62,7 +50,7 @@ func TestWhatIsMissingIsNamedUntilItIsBack(t *testing.T) {
 				var missing *stream.MissingError
 				require.ErrorAs(t, err, &missing)
 				assert.Equal(t, of.want, missing.Names)
-				assert.ErrorContains(t, err, "run `handfast topology apply`")
+				require.ErrorContains(t, err, "run `handfast topology apply`")
 			}
 			require.NoError(t, topology.Apply(t.Context(), b.js))
 			require.NoError(t, stream.SignerParts().Missing(t.Context(), b.js))

@@ -124,6 +124,9 @@ var ErrNoStream = errors.New("no stream takes this subject; was `handfast topolo
 // subscribe to a subject may answer what is published there.
 var errForeignAnswer = errors.New("the answer does not say that a stream has stored it")
 
+// errNoRoom says what to do about a stream that is full.
+var errNoRoom = errors.New("the stream is full and takes nothing until room is made; `handfast topology apply --max-bytes` gives it more")
+
 // readAck reads the broker's answer. That to a publish must name the stream that has stored it, because a source is acked
 // on the strength of it; that to an acknowledgement is empty.
 func readAck(msg *nats.Msg, confirm bool) ack {
@@ -149,6 +152,8 @@ func readAck(msg *nats.Msg, confirm bool) ack {
 		return ack{err: fmt.Errorf("%w: %w", errForeignAnswer, err)}
 	}
 	switch {
+	case answer.Error != nil && IsFull(answer.Error):
+		return ack{err: fmt.Errorf("%w: %w", errNoRoom, answer.Error)}
 	case answer.Error != nil:
 		return ack{err: answer.Error}
 	case answer.Stream == "" || answer.Sequence == 0:

@@ -208,6 +208,7 @@ func TestIsFull(t *testing.T) {
 		}
 	}
 	require.True(t, stream.IsFull(err), "%v", err)
+	require.ErrorContains(t, err, "the stream is full and takes nothing until room is made; `handfast topology apply --max-bytes`")
 	assert.Positive(t, b.count(t, stream.Events), "what was there is there")
 
 	queue := topology.Streams()[3] // BACKLOG: so many messages a subject

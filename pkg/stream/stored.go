@@ -21,6 +21,9 @@ func GetMsg(ctx context.Context, from jetstream.Stream, sequence uint64, options
 	if !from.CachedInfo().Config.AllowDirect {
 		return nil, fmt.Errorf("read stream %s: %w", name, ErrNoDirectGet) // the broker would add no headers of its own
 	}
+	// Whoever asks may have much more time, and the answer may be lost with a connection: then it never comes.
+	ctx, cancel := context.WithTimeout(ctx, pageTime)
+	defer cancel()
 	msg, err := from.GetMsg(ctx, sequence, options...)
 	if err != nil {
 		return nil, fmt.Errorf("read stream %s from %d on: %w", name, sequence, err)

@@ -25,7 +25,8 @@ type Catalogue struct {
 	// Poll is that of a [Bucket], set before Follow.
 	Poll time.Duration
 
-	js jetstream.JetStream
+	js    jetstream.JetStream
+	known *certainty
 }
 
 // OpenCatalogue binds to the bucket.
@@ -34,7 +35,7 @@ func (t Topology) OpenCatalogue(ctx context.Context, js jetstream.JetStream, log
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", EndpointBucket, err)
 	}
-	return &Catalogue{kv: kv, js: js, partitions: t.Partitions, logger: logger}, nil
+	return &Catalogue{kv: kv, js: js, partitions: t.Partitions, logger: logger, known: newCertainty()}, nil
 }
 
 // Apply stores an endpoint's document and returns its revision.
@@ -108,7 +109,19 @@ func (c *Catalogue) Lookup(ctx context.Context, key endpoint.Key) (endpoint.Regi
 // the start has been read. Without NATS it stays as it is.
 func (c *Catalogue) Follow(ctx context.Context, registry *endpoint.Registry, ready func()) {
 	bucket := Bucket{kv: c.kv, js: c.js, logger: c.logger, Poll: c.Poll}
-	bucket.Follow(ctx, func(e Entry) { c.take(ctx, registry, e) }, ready)
+	first := once(ready)
+	bucket.Watch(ctx, Watch{
+		Begin: c.known.begin,
+		Take: func(e Entry) {
+			c.take(ctx, registry, e)
+			c.known.came(e.Revision)
+		},
+		Ready: func(revision uint64) {
+			c.known.ready(revision)
+			first(revision)
+		},
+		Lost: c.known.lost,
+	})
 }
 
 func (c *Catalogue) take(ctx context.Context, registry *endpoint.Registry, entry Entry) {

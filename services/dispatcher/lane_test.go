@@ -115,3 +115,56 @@ func TestLanesAreBoundedInBytes(t *testing.T) {
 	require.NotNil(t, l.next(endpoint.Key{Tenant: "acme", Name: "a"}, at, 0, now))
 	assert.True(t, l.offer(large("c"), terms{limit: 1}, now, func(*lane) {}), "one has gone")
 }
+
+// TestReceiversThatHangAreHeldShortInACrowd: what is not known to answer soon gets one request at a time when much is held
+// already, and little room after a second.
+func TestReceiversThatHangAreHeldShortInACrowd(t *testing.T) {
+	now := time.Now()
+	l := lanes{most: 400, bytes: 1 << 30}
+	_, _ = fill(&l, "flood", 4, now)
+	require.True(t, l.crowded())
+	workers := 0
+	offer := func(name string, at time.Time) bool {
+		return l.offer(message(name), terms{limit: 4}, at, func(*lane) { workers++ })
+	}
+	for range 3 {
+		require.True(t, offer("unknown", now))
+	}
+	assert.Equal(t, 1, workers, "one shows whether it answers")
+	later := now.Add(2 * time.Second)
+	assert.False(t, offer("unknown", later), "it has not")
+	held := l.held
+	out := len(l.trim(later))
+	assert.False(t, l.crowded(), "what waits behind those that do not answer goes")
+	assert.Equal(t, held-out, l.held)
+
+	key := endpoint.Key{Tenant: "acme", Name: "quick"}
+	var at *lane
+	require.True(t, l.offer(message("quick"), terms{limit: 4}, later, func(opened *lane) { at = opened }))
+	require.NotNil(t, l.next(key, at, 0, later))
+	require.Nil(t, l.next(key, at, time.Millisecond, later))
+	_, _ = fill(&l, "flood", 100, later)
+	l.held = l.most
+	workers = 0
+	for range 4 {
+		require.True(t, offer("quick", later))
+	}
+	assert.Equal(t, 4, workers, "it is remembered as one that answers soon")
+}
+
+func TestOneEndpointSettlesSoManyBesideItsLane(t *testing.T) {
+	var s settling
+	a, b := endpoint.Key{Tenant: "acme", Name: "a"}, endpoint.Key{Tenant: "acme", Name: "b"}
+	for range maxSettling {
+		require.True(t, s.begin(a))
+	}
+	assert.False(t, s.begin(a))
+	assert.True(t, s.begin(b), "another one is not concerned")
+	s.end(a)
+	assert.True(t, s.begin(a))
+	for range maxSettling {
+		s.end(a)
+	}
+	s.end(b)
+	assert.Empty(t, s.count)
+}

@@ -20,8 +20,8 @@ import (
 // receiptSize holds most receipts with their proof.
 const receiptSize = 3 << 10
 
-// fewTries is how often it is tried to store that nothing was sent. Then the message is better left to the broker: it
-// would only take the room of others.
+// fewTries is how often it is tried to store that nothing was sent, and that an endpoint is held. Then a message is better
+// left to the broker, and a hold to the memory of this dispatcher: they would only take the room of others.
 const fewTries = 3
 
 // settle stores what happened and what comes next, and only then acks. It goes on trying while the broker is away; when
@@ -35,6 +35,7 @@ func (d *Dispatcher) settle(ctx context.Context, r *result) {
 	}
 	unsent := !r.known || r.verdict.Outcome.Turn() == delivery.TurnSign
 	for try, pause := 1, 100*time.Millisecond; ; try, pause = try+1, min(2*pause, 5*time.Second) {
+		r.try = try
 		err := d.store(ctx, r, step)
 		if err == nil {
 			break
@@ -86,7 +87,11 @@ func (d *Dispatcher) store(ctx context.Context, r *result, step delivery.Step) e
 		}
 	}
 	if err := d.settleHold(ctx, r); err != nil {
-		return err
+		if r.try < fewTries || ctx.Err() != nil {
+			return err
+		}
+		d.logger.WarnContext(ctx, "that an endpoint is held is known to this dispatcher only; it is stored when the next probe, or attempt, shows it again",
+			slog.String("endpoint", r.signed.Delivery.Endpoint.String()), slog.Any("error", err))
 	}
 	// Each of the two once: where one cannot be stored for longer than the broker knows ids, the other would pile up.
 	var following, telling *stream.Pending

@@ -33,7 +33,8 @@ func (s *settling) begin(key endpoint.Key) bool {
 func (s *settling) end(key endpoint.Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count[key]--; s.count[key] == 0 {
+	s.count[key]--
+	if s.count[key] == 0 {
 		delete(s.count, key)
 	}
 }

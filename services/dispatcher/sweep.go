@@ -62,8 +62,9 @@ func (d *Dispatcher) adopt(ctx context.Context, p int, before, now map[uint64]bo
 			continue
 		}
 		signed, err := stream.ParseSigned(orphan.Subject, orphan.Header, orphan.Data)
-		if err != nil {
-			return fmt.Errorf("orphan %d: %w", orphan.Sequence, err)
+		if err != nil { // not ours, and no reason to leave those behind it
+			d.logger.ErrorContext(ctx, "foreign message among the deliveries; left where it is", slog.String("subject", orphan.Subject), slog.Uint64("sequence", orphan.Sequence), slog.Any("error", err))
+			continue
 		}
 		del := signed.Delivery
 		record := delivery.NewRetry(del, delivery.Step{Attempt: del.Attempt, Resigned: del.Resigned + 1}, delivery.StaleSignature, signed.Previous)

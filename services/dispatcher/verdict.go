@@ -31,6 +31,8 @@ type result struct {
 	// hold is set when this attempt has shown that the endpoint must wait, and freed when it has shown the contrary.
 	hold  *endpoint.Held
 	freed bool
+	// try counts how often it was tried to store this result, from 1.
+	try int
 	// moved tells that the next place of the delivery is stored, or that there is none; told that its receipt is.
 	moved   bool
 	told    bool

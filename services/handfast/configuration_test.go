@@ -118,6 +118,13 @@ func TestBadConfigurations(t *testing.T) {
 `,
 		},
 		{
+			name: "development that others could look at", command: "dev --http 0.0.0.0:9464",
+			want: `handfast: dev cannot run with this configuration; 1 mistake, and nothing was changed:
+  --http: "0.0.0.0" is not a loopback address such as 127.0.0.1; what it shows must stay on this machine
+  handfast dev --help tells about each.
+`,
+		},
+		{
 			name: "a topology", command: "topology apply --partitions 300 --replicas 2 --max-bytes 1GB --server x",
 			want: `handfast: topology apply cannot run with this configuration; 4 mistakes, and nothing was changed:
   --server: "x" has no scheme; write nats://HOST:PORT
@@ -151,6 +158,21 @@ func TestEveryCommandHasHelp(t *testing.T) {
 			assert.Contains(t, out.String(), "Usage: handfast")
 			assert.Empty(t, err.String())
 		})
+	}
+}
+
+func TestHelpTellsDefaultsAndVariables(t *testing.T) {
+	for command, want := range map[string][]string{
+		"dispatcher":    {"in memory (default 4096, $HANDFAST_SLOTS).", "several ($HANDFAST_ALLOW).", "(default nats://127.0.0.1:4222, $HANDFAST_SERVER)."},
+		"event publish": {"How long to follow (default 30s)."},
+		"delivery list": {"0 for all (default 50).", "receipt of its newest attempt."},
+	} {
+		var out strings.Builder
+		require.Zero(t, run(t.Context(), append(strings.Fields(command), "--help"), streams{out: &out, err: io.Discard}))
+		text := strings.Join(strings.Fields(out.String()), " ")
+		for _, piece := range want {
+			assert.Contains(t, text, piece)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -30,9 +31,9 @@ func (*devCommand) Help() string {
 	return `It stays up until Ctrl-C, and goes on where it stopped when it is started again on the same directory. The NATS server
 listens on loopback, has no users, and serves the 'nats' command line and any client of yours.
 
-  handfast dev                                            # first terminal
-  handfast listen --endpoint acme/orders                  # second terminal: a receiver, and the document of its endpoint
-  handfast endpoint apply -f orders.yaml                  # third terminal
+  handfast dev                                                  # first terminal
+  handfast listen --endpoint acme/orders --write orders.yaml    # second terminal: a receiver, and the document of its endpoint
+  handfast endpoint apply -f orders.yaml                        # third terminal
   handfast event publish --tenant acme --type com.acme.order.created --source /shop --data '{"total":42}' --wait
 
 DIR/authority.pem is the development authority. It issues the client certificate that receivers see, which renews by
@@ -47,6 +48,8 @@ func (c *devCommand) Problems() []error {
 	var all []error
 	if err := checkAddress(c.HTTP); err != nil {
 		all = append(all, fmt.Errorf("--http: %w", err))
+	} else if host, _, _ := net.SplitHostPort(c.HTTP); c.HTTP != "" && !loopback(host) {
+		all = append(all, fmt.Errorf("--http: %q is not a loopback address such as 127.0.0.1; what it shows must stay on this machine", host))
 	}
 	if c.Listen == "" {
 		all = append(all, errors.New("--listen: is needed, for example 127.0.0.1:4222"))
@@ -62,6 +65,11 @@ func (c *devCommand) Problems() []error {
 		all = append(all, fmt.Errorf("--log-level: %q is unknown; use debug, info, warn or error", c.LogLevel))
 	}
 	return append(all, telemetryProblems("handfast-dev")...)
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 // Run keeps everything up until it is asked to stop.
@@ -130,7 +138,7 @@ func (c *devCommand) guide(url, address string) string {
 		fmt.Fprintf(&b, "  watch      http://%s/readyz, /metrics/signer, /metrics/dispatcher\n", address)
 	}
 	fmt.Fprintf(&b, "\nIn other terminals:\n\n")
-	fmt.Fprintf(&b, "  handfast listen%s%s --endpoint acme/orders      # a receiver; it prints its endpoint's document\n", dir, server)
+	fmt.Fprintf(&b, "  handfast listen%s%s --endpoint acme/orders --write orders.yaml    # a receiver, and the document of its endpoint\n", dir, server)
 	fmt.Fprintf(&b, "  handfast endpoint apply%s -f orders.yaml\n", server)
 	fmt.Fprintf(&b, "  handfast event publish%s --tenant acme --type com.acme.order.created --source /shop --data '{\"total\":42}' --wait\n\n", server)
 	return b.String()

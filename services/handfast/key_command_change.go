@@ -195,10 +195,17 @@ uses is not revoked, because nothing could be sent then: rotate first.
 
 // Run revokes.
 func (c *keyRevokeCommand) Run(ctx context.Context, s streams) error {
-	if err := s.confirm(c.Yes, fmt.Sprintf("Revoke key %s of %s? It stops signing at once, and never comes back.", table.Clean(c.Key), c.Endpoint)); err != nil {
-		return err
-	}
 	return c.change(ctx, s, func(o *operator.Operator, vault signature.Vault) (operator.KeyChange, error) {
+		ring, err := o.Keys(ctx, c.Endpoint.Key, vault)
+		if err != nil {
+			return operator.KeyChange{}, err //nolint:wrapcheck // says what and where already
+		}
+		// About one that is not there, or is revoked already, nobody has to be asked: what follows says so.
+		if key, known := ring.Key(c.Key); known && key.State != signature.Revoked {
+			if err := s.confirm(c.Yes, fmt.Sprintf("Revoke key %s of %s? It stops signing at once, and never comes back.", table.Clean(c.Key), c.Endpoint)); err != nil {
+				return operator.KeyChange{}, err
+			}
+		}
 		return o.RevokeKey(ctx, c.Endpoint.Key, c.Key, vault)
 	})
 }

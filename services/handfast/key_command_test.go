@@ -53,6 +53,11 @@ func TestASignerShowsPublicKeys(t *testing.T) {
 	}
 	status, _ := get("http://" + page + "/keys/acme/none")
 	assert.Equal(t, http.StatusNotFound, status)
+	for key, want := range map[string]string{"key_none": "no such key", next.Key.ID: "Revoke key " + next.Key.ID} {
+		status, _, stderr := invoke(t, "key", "revoke", "acme/orders", key, "--server", "nats://"+address, "--master-key-file", master)
+		assert.Equal(t, 1, status)
+		assert.Contains(t, stderr, want, "one that is not there is nothing to be asked about")
+	}
 	rotated := change("rotate", "--overlap", "1h")
 	assert.Equal(t, next.Key.ID, rotated.Key.ID)
 	says(t, "http://"+page+"/keys/acme/orders", http.StatusOK, `"state":"retiring"`)

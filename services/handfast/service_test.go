@@ -136,6 +136,7 @@ func TestDevGoesOnWhereItStopped(t *testing.T) {
 	dev := begin(t, "dev", "--dir", dir, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-level", "warn")
 	url := dev.finds(`NATS +(nats://\S+)`)
 	watch := "http://" + dev.finds(`http://([^/]+)/readyz`)
+	assert.Contains(t, dev.out.String(), " --server "+url+" --endpoint acme/orders --write orders.yaml ")
 	assert.Contains(t, dev.out.String(), "handfast endpoint apply --server "+url+" -f orders.yaml\n")
 	says(t, watch+"/readyz", http.StatusOK, "ready")
 	_, text := get(watch + "/metrics/dispatcher")
@@ -242,6 +243,18 @@ func TestServicesWaitForNATSAndForTheTopology(t *testing.T) {
 		says(t, page+"/readyz", http.StatusOK, "ready")
 		says(t, page+"/metrics", http.StatusOK, `service_name="handfast-`+name+`"`)
 	})
+
+	nc, err := nats.Connect(server)
+	require.NoError(t, err)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	require.NoError(t, js.DeleteStream(t.Context(), "RETRIES"))
+	says(t, pages["signer"]+"/readyz", http.StatusServiceUnavailable, "consumer RETRIES/due; run `handfast topology apply`")
+	says(t, pages["dispatcher"]+"/readyz", http.StatusServiceUnavailable, "stream RETRIES; run `handfast topology apply`")
+	nc.Close()
+	status, _, said = invoke(t, "topology", "apply", "--server", server)
+	require.Equal(t, 0, status, said)
+	each(func(_, page string) { says(t, page+"/readyz", http.StatusOK, "ready") })
 
 	broker.Stop()
 	each(func(_, page string) {

@@ -25,7 +25,7 @@ type signerCommand struct {
 	PreviousMasterKeyFile []string `env:"HANDFAST_PREVIOUS_MASTER_KEY_FILE" help:"File with a master key of before, which only opens; repeat it for several." placeholder:"FILE"`
 	TokenModule           []string `env:"HANDFAST_TOKEN_MODULE" help:"PKCS#11 library that may be loaded for signing keys that stay in tokens, by its absolute path; repeat it for several. Others are not loaded." placeholder:"FILE"`
 	Concurrency           int      `default:"256" env:"HANDFAST_CONCURRENCY" help:"How many events and retries are worked on at a time, 1 to 4096." placeholder:"N"`
-	HTTP                  string   `default:"127.0.0.1:9464" env:"HANDFAST_HTTP" help:"Private address for /healthz, /readyz and /metrics; empty switches it off." name:"http" placeholder:"HOST:PORT"`
+	HTTP                  string   `default:"127.0.0.1:9464" env:"HANDFAST_HTTP" help:"Private address for /healthz, /readyz and /metrics, and for what receivers may read: /.well-known/jwks.json, /keys/ and /schemas/. Empty switches it off." name:"http" placeholder:"HOST:PORT"`
 }
 
 // Help is the manual.

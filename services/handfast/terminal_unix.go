@@ -10,7 +10,7 @@ import (
 
 // terminalColumns is how many characters the terminal has in a line; 0 when the file is none, or does not tell.
 func terminalColumns(f *os.File) int {
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ) //nolint:gosec // a descriptor is small
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	if err != nil {
 		return 0
 	}

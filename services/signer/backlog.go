@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,13 +17,10 @@ import (
 
 	"github.com/handfast/handfast/pkg/delivery"
 	"github.com/handfast/handfast/pkg/endpoint"
-	"github.com/handfast/handfast/pkg/event"
 	"github.com/handfast/handfast/pkg/stream"
 )
 
 const (
-	// preserved is how many waiting deliveries are looked at in one go for their events' age.
-	preserved = 1024
 	// fullPause is how long a delivery stays on RETRIES when its endpoint's backlog has no room.
 	fullPause = 10 * time.Minute
 	// wakePatience is how often a wake-up comes back to a signer that does not know the endpoint's document yet.
@@ -62,7 +60,7 @@ func (s *Signer) parking(ctx context.Context, d delivery.Delivery, inline *deliv
 	if trace := traceparent(ctx); trace != "" {
 		msg.Header["traceparent"] = []string{trace}
 	}
-	return parked{s.publisher.Send(msg, string(d.ID)+"."+source), s, record}, nil
+	return parked{s.publisher.Send(msg, turnID(d, source)), s, record}, nil
 }
 
 // landed also looks whether the endpoint still waits: what let it go may have looked for deliveries in its backlog a moment
@@ -173,6 +171,12 @@ func (s *Signer) tendWaiting(ctx context.Context) {
 		}
 		return
 	}
+	if !info.Created.Equal(s.keptIn) {
+		s.kept, s.keptIn = nil, info.Created // another backlog, which counts from the beginning
+	}
+	maps.DeleteFunc(s.kept, func(key endpoint.Key, _ uint64) bool {
+		return info.State.Subjects[stream.BacklogSubject(key, s.topology.Partitions)] == 0
+	})
 	for subject := range info.State.Subjects {
 		parts := strings.Split(subject, ".")
 		if len(parts) != 4 {
@@ -194,7 +198,7 @@ func (s *Signer) tendWaiting(ctx context.Context) {
 // callWaiting puts a wake-up token on the way when the endpoint has a backlog. Signers that have the same cause make the
 // same token, and the broker keeps one.
 func (s *Signer) callWaiting(ctx context.Context, key endpoint.Key, cause string) error {
-	head, err := s.backlog.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(stream.BacklogSubject(key, s.topology.Partitions)))
+	head, err := stream.GetMsg(ctx, s.backlog, 1, jetstream.WithGetMsgSubject(stream.BacklogSubject(key, s.topology.Partitions)))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil
 	}
@@ -272,50 +276,4 @@ func hold(ctx context.Context, msg jetstream.Msg) {
 			return
 		}
 	}
-}
-
-// preserve gives the oldest deliveries of a waiting endpoint their payload to take along before their events age out.
-func (s *Signer) preserve(ctx context.Context, key endpoint.Key) error {
-	subject := stream.BacklogSubject(key, s.topology.Partitions)
-	if s.kept == nil {
-		s.kept = make(map[endpoint.Key]uint64)
-	}
-	for range preserved {
-		next := s.kept[key] + 1
-		raw, err := s.backlog.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read the backlog of %s: %w", key, err)
-		}
-		record, err := delivery.ParseRetry(raw.Data)
-		if err != nil || record.Inline != nil {
-			s.kept[key] = raw.Sequence
-			continue
-		}
-		if time.Since(record.First) < stream.Horizon {
-			return nil // those behind it came later
-		}
-		content, err := s.payload(ctx, record)
-		if _, lost := errors.AsType[*lostError](err); lost || schemaSays(err) {
-			s.kept[key] = raw.Sequence
-			continue // the drain will say so
-		}
-		if err != nil {
-			return err
-		}
-		inline, err := s.inline(record.Due(), content)
-		if err != nil {
-			return err
-		}
-		if err := s.park(propagator.Extract(ctx, event.Carrier(raw.Header)), record.Due(), inline, "i"+strconv.FormatUint(raw.Sequence, 10)); err != nil {
-			return err
-		}
-		if err := s.backlog.DeleteMsg(ctx, raw.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return fmt.Errorf("replace a record in the backlog of %s: %w", key, err)
-		}
-		s.kept[key] = raw.Sequence
-	}
-	return nil
 }

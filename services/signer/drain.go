@@ -170,7 +170,9 @@ func (s *Signer) keyless(ctx context.Context, key endpoint.Key) error {
 }
 
 func (s *Signer) drainOne(ctx context.Context, key endpoint.Key, sequence uint64) error {
-	raw, err := s.backlog.GetMsg(ctx, sequence)
+	ctx, cancel := context.WithTimeout(ctx, drainTime) // an answer that is lost must not keep those behind it waiting
+	defer cancel()
+	raw, err := stream.GetMsg(ctx, s.backlog, sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil // another signer was faster
 	}
@@ -195,7 +197,7 @@ func (s *Signer) survey(ctx context.Context, key endpoint.Key) ([]place, error) 
 	subject := stream.BacklogSubject(key, s.topology.Partitions)
 	var places []place
 	for next := uint64(1); ; {
-		raw, err := s.backlog.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
+		raw, err := stream.GetMsg(ctx, s.backlog, next, jetstream.WithGetMsgSubject(subject))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			break
 		}

@@ -89,12 +89,18 @@ func (s *Signer) resign(ctx context.Context, record delivery.Retry, source strin
 		return unready(err)
 	}
 	signed.Previous = record.Previous
-	if _, err := s.publisher.Send(s.topology.SignedMessage(signed), string(d.ID)+"."+source).Wait(ctx); err != nil {
+	if _, err := s.publisher.Send(s.topology.SignedMessage(signed), turnID(d, source)).Wait(ctx); err != nil {
 		s.deliveries(ctx, failed)
 		return err //nolint:wrapcheck // says what and where already
 	}
 	s.deliveries(ctx, kept)
 	return nil
+}
+
+// turnID is the message id of one signing. Its source alone, a place in a stream, is not enough: a stream that has been
+// made again counts from the beginning, and the broker would take another turn of the delivery for the one before.
+func turnID(d delivery.Delivery, source string) string {
+	return string(d.ID) + "." + strconv.Itoa(d.Attempt) + "." + strconv.Itoa(d.Resigned) + "." + source
 }
 
 // lostError says that there is no payload any more.

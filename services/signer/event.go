@@ -82,9 +82,13 @@ func (s *Signer) event(ctx context.Context, msg jetstream.Msg) {
 
 // handle matches, signs and publishes one valid event.
 func (s *Signer) handle(ctx context.Context, msg jetstream.Msg, e *stored, span trace.Span) {
-	matched := s.match(ctx, e)
-	span.SetAttributes(attribute.Int("handfast.endpoints.matched", len(matched)))
-	matched, err := s.admit(ctx, e, matched)
+	var matched []endpoint.Registered
+	err := s.catalogue.Sure(ctx, e.at)
+	if err == nil {
+		matched = s.match(ctx, e)
+		span.SetAttributes(attribute.Int("handfast.endpoints.matched", len(matched)))
+		matched, err = s.admit(ctx, e, matched)
+	}
 	violation, violated := errors.AsType[*schema.ViolationError](err)
 	if violated {
 		err = s.violate(ctx, msg, e, violation)

@@ -134,7 +134,10 @@ func TestABucketThatIsMadeAnew(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, topology.Apply(t.Context(), s.js))
 		<-time.After(time.Minute)
-		require.NoError(t, judge(t.Context(), stamped(t, `{}`)), "what was in the one before is forgotten")
+		require.ErrorContains(t, judge(t.Context(), stamped(t, `{}`)), `lacks "a"`, "nobody has said that it is not to be checked any more")
+		s.put(1, `{"required":["b"]}`, "")
+		<-time.After(time.Second)
+		require.ErrorContains(t, judge(t.Context(), stamped(t, `{}`)), `lacks "b"`, "what is applied again counts")
 	})
 }
 

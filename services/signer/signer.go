@@ -40,6 +40,7 @@ type Signer struct {
 	draining  draining
 	clock     stream.Clock
 	kept      map[endpoint.Key]uint64 // by preserve: up to where a backlog has its payloads
+	keptIn    time.Time               // when the stream of those backlogs was made
 	missed    missed
 	ready     atomic.Bool
 	stopping  atomic.Bool

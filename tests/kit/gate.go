@@ -20,6 +20,8 @@ type Gate struct {
 	broker nats.InProcessConnProvider
 	// Counts tells which publishes are steps; others pass uncounted.
 	counts func(subject string) bool
+	// Swallow, set before the first connection, tells which publishes never arrive, as if their answers were lost.
+	Swallow func(subject string) bool
 	// cutAt is the step before which the connection is cut, from 0; negative for never.
 	cutAt int
 
@@ -91,6 +93,9 @@ func (g *Gate) forward(server net.Conn, client *bufio.Reader) {
 		operation, subject, err := readOperation(client)
 		if err != nil {
 			return
+		}
+		if subject != "" && g.Swallow != nil && g.Swallow(subject) {
+			continue
 		}
 		if subject != "" && !g.pass(subject) {
 			return

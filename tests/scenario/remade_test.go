@@ -1,12 +1,16 @@
 package scenario
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/handfast/handfast/pkg/delivery"
 	"github.com/handfast/handfast/pkg/endpoint"
 	"github.com/handfast/handfast/pkg/signature"
 	"github.com/handfast/handfast/pkg/stream"
@@ -49,20 +53,20 @@ func TestDocumentsThatWereLostStayInForce(t *testing.T) {
 				w.Pass(10 * time.Second)
 				w.Publish("acme", created, `{"n":2}`)
 				w.Pass(5 * time.Minute)
-				assert.Equal(t, 3, len(active.Hits()), "the retry, and what came after")
+				assert.Len(t, active.Hits(), 3, "the retry, and what came after")
 				assert.Zero(t, w.Count(stream.DeadLetters), "nobody has deleted anything")
 				assert.Equal(t, 2, w.Count(stream.Backlog))
 				assert.Contains(t, w.LogText(), "apply its document again")
 
 				w.Apply(moved.Document("acme", "aside")) // at a revision that is lower than the one of before
 				w.Pass(time.Minute)
-				assert.Equal(t, 2, len(moved.Hits()), "the new document is in force")
+				assert.Len(t, moved.Hits(), 2, "the new document is in force")
 				require.NoError(t, catalogueOf(t, w).Delete(t.Context(), endpoint.Key{Tenant: "acme", Name: "orders"}))
 				w.Pass(10 * time.Second)
 				w.Publish("acme", created, `{"n":3}`)
 				w.Pass(time.Minute)
-				assert.Equal(t, 3, len(active.Hits()), "and a deletion is one")
-				assert.Equal(t, 3, len(moved.Hits()))
+				assert.Len(t, active.Hits(), 3, "and a deletion is one")
+				assert.Len(t, moved.Hits(), 3)
 			})
 		})
 	}
@@ -86,7 +90,7 @@ func TestADocumentIsAppliedBeforeAnybodyHasSeenTheNewBucket(t *testing.T) {
 		w.Publish("acme", created, `{}`)
 		w.Pass(time.Minute)
 		assert.Empty(t, before.Hits())
-		assert.Equal(t, 1, len(after.Hits()))
+		assert.Len(t, after.Hits(), 1)
 	})
 }
 
@@ -113,7 +117,7 @@ func TestNoKeysAreMadeInPlaceOfThoseThatWereLost(t *testing.T) {
 		w.Pass(10 * time.Second)
 		w.Publish("acme", created, `{"n":2}`)
 		w.Pass(5 * time.Minute)
-		assert.Equal(t, 1, len(r.Hits()), "it waits")
+		assert.Len(t, r.Hits(), 1, "it waits")
 		assert.Zero(t, w.Count(stream.DeadLetters))
 		assert.Zero(t, w.Count("KV_"+stream.SigningKeyBucket))
 		assert.Contains(t, w.LogText(), "were lost with their bucket")
@@ -151,5 +155,72 @@ func TestSchemasThatWereLostStayInForce(t *testing.T) {
 		assert.Empty(t, r.Hits())
 		assert.Equal(t, 2, w.Count(stream.DeadLetters))
 		assert.Contains(t, w.LogText(), "apply it again")
+	})
+}
+
+// TestABacklogThatIsMadeAgainGivesNumbersTwice: the same delivery comes to the same place of another backlog, minutes
+// after it was signed there. The broker must not take it for that one.
+func TestABacklogThatIsMadeAgainGivesNumbersTwice(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		w.Signer.FetchWait, w.Dispatcher.FetchWait = 0, 0
+		r := w.Receiver("hooks.example.com", kit.Answer(200))
+		w.Apply(r.Document("acme", "orders", paused))
+		w.StartSigner(w.Broker.Option())
+		w.Pass(time.Second)
+		w.Publish("acme", created, `{}`)
+		w.Pass(time.Second)
+		w.Apply(r.Document("acme", "orders")) // signed; there is no dispatcher yet
+		w.Pass(5 * time.Second)
+		require.Equal(t, 1, w.Count(stream.Deliveries))
+		w.Apply(r.Document("acme", "orders", paused))
+		w.Pass(5 * time.Second)
+		require.NoError(t, w.JS.DeleteStream(t.Context(), stream.Backlog))
+		remake(t, w, stream.Backlog)
+		w.StartDispatcher(w.Broker.Option())
+		w.Pass(20 * time.Second)
+		require.Equal(t, 1, w.Count(stream.Backlog), "parked a second time")
+		w.Apply(r.Document("acme", "orders"))
+		w.Pass(time.Minute)
+		assert.Len(t, r.Hits(), 1)
+		assert.Zero(t, w.Count(stream.Backlog)+w.Count(stream.Deliveries)+w.Count(stream.Retries))
+	})
+}
+
+// TestPayloadsAreKeptInABacklogThatIsMadeAgain: how far the one before was looked through says nothing about this one.
+func TestPayloadsAreKeptInABacklogThatIsMadeAgain(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		w := kit.New(t)
+		w.Signer.TendInterval = time.Minute
+		r := w.Receiver("hooks.example.com", kit.Answer(200))
+		w.Apply(r.Document("acme", "orders", paused))
+		w.Start()
+		w.Pass(time.Second)
+		for i := range 10 {
+			shelve(t, w, fmt.Sprintf("msg_%d", i), "application/json", `{}`) // they carry their payload
+		}
+		w.Publish("acme", created, `{}`)
+		w.Pass(2 * time.Minute)
+		backlog, err := w.JS.Stream(t.Context(), stream.Backlog)
+		require.NoError(t, err)
+		last, err := backlog.GetMsg(t.Context(), 11)
+		require.NoError(t, err)
+		record, err := delivery.ParseRetry(last.Data)
+		require.NoError(t, err)
+		require.Nil(t, record.Inline)
+		require.NoError(t, w.JS.DeleteStream(t.Context(), stream.Backlog))
+		remake(t, w, stream.Backlog)
+		record.First = time.Now().Add(-stream.Horizon - time.Hour) // its event ages out soon
+		data, err := json.Marshal(record)
+		require.NoError(t, err)
+		_, err = w.JS.PublishMsg(t.Context(), &nats.Msg{Subject: last.Subject, Data: data})
+		require.NoError(t, err)
+		w.Pass(3 * time.Minute)
+		kept, err := backlog.GetLastMsgForSubject(t.Context(), last.Subject)
+		require.NoError(t, err)
+		record, err = delivery.ParseRetry(kept.Data)
+		require.NoError(t, err)
+		assert.NotNil(t, record.Inline)
+		assert.Equal(t, 1, w.Count(stream.Backlog))
 	})
 }

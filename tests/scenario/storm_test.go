@@ -48,10 +48,10 @@ func TestBacklogsThatGoOutHoldUpNobodyElse(t *testing.T) {
 			w.Publish("other", created, fmt.Sprintf(`{"n":%d}`, i))
 			w.Pass(time.Second)
 		}
-		assert.Equal(t, 5, len(other.Hits()), "each within a second, while the backlogs go out")
+		assert.Len(t, other.Hits(), 5, "each within a second, while the backlogs go out")
 		assert.NotZero(t, w.Count(stream.Backlog))
 		w.Pass(10 * time.Minute)
-		assert.Equal(t, many*each, len(waiting.Hits()), "all of them come to their end")
+		assert.Len(t, waiting.Hits(), many*each, "all of them come to their end")
 		assert.Zero(t, w.Count(stream.Backlog)+w.Count(stream.Retries)+w.Count(stream.Deliveries))
 	})
 }
@@ -83,7 +83,7 @@ func TestWhatCannotBeSettledTakesNobodysRoom(t *testing.T) {
 		remake(t, w, stream.DeadLetters)
 		w.Pass(10 * time.Minute)
 		assert.Equal(t, many, w.Count(stream.DeadLetters), "nothing is lost")
-		assert.Equal(t, many, len(refusing.Hits()), "and nothing is sent twice")
+		assert.Len(t, refusing.Hits(), many, "and nothing is sent twice")
 		assert.Zero(t, w.Count(stream.Retries)+w.Count(stream.Deliveries))
 	})
 }
@@ -122,6 +122,57 @@ func TestReceiversThatHangTogetherTakeNobodysRoom(t *testing.T) {
 		assert.Equal(t, 60, count)
 		assert.Less(t, slowest, 2*time.Second, "so long it takes at the beginning to find out that they hang")
 	})
+}
+
+// TestHoldsThatCannotBeStoredTakeNobodysRoom has very many receivers refuse us while the bucket of endpoints takes no
+// writes. Their deliveries wait all the same, and go out when both are mended.
+func TestHoldsThatCannotBeStoredTakeNobodysRoom(t *testing.T) {
+	kit.Bubble(t, func(t *testing.T) {
+		const many, each = 600, 2
+		w := kit.New(t)
+		w.Dispatcher.Slots, w.Signer.TendInterval = 512, time.Minute
+		door := kit.NewDoor(kit.ByAlert)
+		refusing := w.Guarded("refusing.example.com", door, kit.Answer(200))
+		other := w.Receiver("other.example.com", kit.Answer(200))
+		for i := range many {
+			w.Apply(refusing.Document("acme", fmt.Sprintf("orders-%d", i), limits(8, "10s")))
+		}
+		w.Apply(other.Document("other", "orders"))
+		w.Start()
+		w.Pass(time.Second)
+		writable := closeBucket(t, w, stream.EndpointBucket)
+		for i := range each {
+			w.Publish("acme", created, fmt.Sprintf(`{"n":%d}`, i))
+		}
+		w.Pass(time.Minute)
+		for i := range 100 {
+			w.Publish("other", created, fmt.Sprintf(`{"n":%d}`, i))
+		}
+		w.Pass(5 * time.Second)
+		assert.Len(t, other.Hits(), 100)
+		assert.Empty(t, refusing.Hits())
+		writable()
+		door.Accept(kit.ClientName)
+		w.Pass(3 * time.Hour)
+		assert.Len(t, refusing.Hits(), many*each)
+		assert.Zero(t, w.Count(stream.Backlog)+w.Count(stream.Retries)+w.Count(stream.Deliveries)+w.Count(stream.DeadLetters))
+	})
+}
+
+// closeBucket lets a bucket take no more writes until the returned function is called.
+func closeBucket(t *testing.T, w *kit.World, name string) (writable func()) {
+	t.Helper()
+	bucket, err := w.JS.Stream(t.Context(), "KV_"+name)
+	require.NoError(t, err)
+	config := bucket.CachedInfo().Config
+	closed := config
+	closed.MaxMsgSize = 1
+	_, err = w.JS.UpdateStream(t.Context(), closed)
+	require.NoError(t, err)
+	return func() {
+		_, err := w.JS.UpdateStream(t.Context(), config)
+		require.NoError(t, err)
+	}
 }
 
 // remake makes a stream that was deleted, and its consumers, as `handfast topology apply` does. That touches the others,

@@ -44,10 +44,11 @@ func NewReader() *Reader {
 	return &Reader{values: map[*kong.Value]string{}, resets: map[*kong.Value]string{}, lines: map[*kong.Value]string{}}
 }
 
-// Options make kong note a wrong value here and go on, instead of stopping at the first.
+// Options make kong note a wrong value here and go on, instead of stopping at the first, and have --help tell the defaults.
 func (r *Reader) Options() []kong.Option {
 	return []kong.Option{
 		kong.Bind(r),
+		kong.ValueFormatter(meant),
 		kong.KindMapper(reflect.Int, note(r, func(text string) (int, error) {
 			n, err := strconv.Atoi(text)
 			if err != nil {
@@ -68,7 +69,7 @@ func (r *Reader) Options() []kong.Option {
 func note[T any](r *Reader, parse func(string) (T, error)) kong.Mapper {
 	return kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
 		var text string
-		if err := ctx.Scan.PopValueInto("value", &text); err != nil {
+		if err := ctx.Scan.PopValueInto("a", &text); err != nil {
 			return err //nolint:wrapcheck // kong says which flag has no value
 		}
 		// kong gives environment and default straight to the field, after the flags; flags and file to a copy.

@@ -62,7 +62,7 @@ func (o *Operator) follow(ctx context.Context, name string, subjects []string, b
 			return take(m)
 		})
 		switch {
-		case err == nil, ctx.Err() != nil, o.js.Conn().IsClosed(), errors.Is(err, errTake):
+		case err == nil, ctx.Err() != nil, o.js.Conn().IsClosed(), taken(err):
 			return err
 		case last > 0:
 			begin = from{sequence: last + 1}
@@ -78,8 +78,16 @@ func (o *Operator) follow(ctx context.Context, name string, subjects []string, b
 	}
 }
 
-// errTake marks errors of the reader's function, which no new connection mends.
-var errTake = errors.New("reading stopped")
+// takeError is an error of the reader's function, which no new connection mends. It says nothing of its own: the function
+// has said what there is to say.
+type takeError struct{ error }
+
+func (e takeError) Unwrap() error { return e.error }
+
+func taken(err error) bool {
+	_, ok := errors.AsType[takeError](err)
+	return ok
+}
 
 func (o *Operator) consume(ctx context.Context, name string, subjects []string, begin from, live bool, take func(message) error) error {
 	consumer, err := o.reader(ctx, name, subjects, begin)
@@ -133,7 +141,7 @@ func (o *Operator) fetch(ctx context.Context, consumer jetstream.Consumer, live 
 			if errors.Is(err, errEnough) {
 				return n, left, err
 			}
-			return n, left, fmt.Errorf("%w: %w", errTake, err)
+			return n, left, takeError{err}
 		}
 		if left == 0 && !live {
 			// A live reader must not do this: what the broker sends to a request that was given up is lost to it.

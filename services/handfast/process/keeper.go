@@ -145,7 +145,19 @@ func (k *Keeper) try(ctx context.Context) (Work, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, bindTime)
 	defer cancel()
-	return k.Start(ctx)
+	work, err := k.Start(ctx)
+	return work, k.explain(err)
+}
+
+// explain adds what NATS refused: it tells of a missing permission beside a request, which itself only times out.
+func (k *Keeper) explain(err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if refused := k.NATS.LastError(); errors.Is(refused, nats.ErrPermissionViolation) {
+		return fmt.Errorf("%w; NATS refused: %w; give this user the permissions that it has in deploy/nats/handfast.conf", err, refused)
+	}
+	return err
 }
 
 // keep runs the work until ctx ends, or until what it was bound to has gone.

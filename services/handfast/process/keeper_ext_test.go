@@ -3,11 +3,13 @@ package process_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -186,4 +188,28 @@ func TestKeeperTellsOfTroubleAndKeepsTheWork(t *testing.T) {
 	eventually(t, func() bool { return k.Ready() == nil }, "is ready again")
 	require.NoError(t, stop())
 	assert.EqualValues(t, 1, started.Load())
+}
+
+func TestKeeperTellsOfAPermissionThatIsMissing(t *testing.T) {
+	users := []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{"allowed"}}}}}
+	guarded, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true, Users: users})
+	require.NoError(t, err)
+	guarded.Start()
+	t.Cleanup(guarded.Shutdown)
+	nc, err := nats.Connect("", nats.InProcessServer(guarded), nats.UserInfo("u", "p"))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	k := &process.Keeper{
+		NATS: nc, Servers: "nats://test", Logger: slog.New(slog.DiscardHandler), Pause: time.Millisecond, Interval: time.Millisecond,
+		Start: func(context.Context) (process.Work, error) {
+			if err := errors.Join(nc.Publish("forbidden", nil), nc.Flush()); err != nil {
+				return nil, err
+			}
+			return nil, fmt.Errorf("look something up: %w", context.DeadlineExceeded)
+		},
+	}
+	stop := run(t, k)
+	eventually(t, func() bool { return errors.Is(k.Ready(), nats.ErrPermissionViolation) }, "says what was refused")
+	require.ErrorContains(t, k.Ready(), `Permissions Violation for Publish to "forbidden"; give this user the permissions`)
+	require.NoError(t, stop())
 }
