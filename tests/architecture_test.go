@@ -96,6 +96,7 @@ func drawing() map[string][]string {
 		"tests/scenario":    {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/receiver":    {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/story":       {"schemas", "pkg/...", "services/...", "tests/..."},
+		"tests/deployment":  {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/system":      {"schemas", "pkg/...", "services/...", "tests/..."},
 		"tests/bench":       {"schemas", "pkg/...", "services/...", "tests/..."},
 	}
