@@ -264,7 +264,7 @@ func RefusedByPage(t Target, r *Response) *Failure {
 	default:
 		return nil
 	}
-	f.Advice = "The receiver's operator must trust our certificate's issuer (in nginx: ssl_client_certificate) and serve this name; nothing is dropped meanwhile"
+	f.Advice = "The receiver's operator must trust our certificate's issuer (in nginx: ssl_client_certificate), have the name in our certificate on its list of allowed names (in a receiver made with pkg/receiver the usual cause), and serve the name that we ask for; nothing is dropped meanwhile"
 	return f
 }
 

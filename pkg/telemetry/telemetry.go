@@ -141,7 +141,7 @@ func (t *Telemetry) startMetrics(registry registry, res *resource.Resource) erro
 	if err != nil {
 		return fmt.Errorf("telemetry: build the Prometheus exporter: %w", err)
 	}
-	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithResource(res))
+	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithResource(res), sdkmetric.WithView(durations()))
 	t.meters = meters
 	t.stops = append(t.stops, stop{name: "metrics", run: meters.Shutdown})
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -203,6 +204,20 @@ func TestMetrics(t *testing.T) {
 	assert.Regexp(t, `(?m)^target_info\{.*service_name="signer".*\} 1$`, body)
 	assert.Contains(t, body, "go_goroutines")
 	assert.NotContains(t, scrape(other), "handfast_deliveries", "every Telemetry has its own registry")
+}
+
+// TestDurationsCanBeToldApart wants boundaries where signatures, handshakes and deliveries are.
+func TestDurationsCanBeToldApart(t *testing.T) {
+	tel := start(t, telemetry.Config{Service: "signer"})
+	took, err := tel.MeterProvider().Meter("test").Float64Histogram("handfast.taking", metric.WithUnit("s"))
+	require.NoError(t, err)
+	for _, seconds := range []float64{0.00003, 0.0015, 0.3, 7200} {
+		took.Record(t.Context(), seconds)
+	}
+	body := scrape(tel)
+	for bound, below := range map[string]string{"5e-05": "1", "0.001": "1", "0.002": "2", "0.5": "3", "3600": "3", "36000": "4"} {
+		assert.Regexp(t, `(?m)^handfast_taking_seconds_bucket\{.*le="`+bound+`".*\} `+below+`$`, body)
+	}
 }
 
 func scrape(tel *telemetry.Telemetry) string {

@@ -71,6 +71,7 @@ type meters struct {
 	duration metric.Float64Histogram
 	latency  metric.Float64Histogram
 	repeats  metric.Int64Counter
+	letters  metric.Int64Counter
 	// activations counts how often a receiver was asked for its consent.
 	activations metric.Int64Counter
 	// outcomes holds the ready-made label of every outcome.
@@ -140,12 +141,13 @@ func (d *Dispatcher) bind(ctx context.Context) (err error) {
 }
 
 func (d *Dispatcher) instrument(meter metric.Meter) error {
-	var errs [6]error
+	var errs [7]error
 	d.meters.outcomes = outcomeLabels()
 	d.meters.attempts, errs[0] = meter.Int64Counter("handfast.attempts", metric.WithDescription("Attempts that ended, by outcome"))
 	d.meters.duration, errs[1] = meter.Float64Histogram("handfast.attempt.duration", metric.WithUnit("s"), metric.WithDescription("Time from sending to the answer"))
 	d.meters.latency, errs[2] = meter.Float64Histogram("handfast.delivery.latency", metric.WithUnit("s"), metric.WithDescription("Time from storing the event to its delivery"))
 	d.meters.repeats, errs[3] = meter.Int64Counter("handfast.repeats", metric.WithDescription("Messages that the broker handed out again and that were not sent again"))
+	d.meters.letters, errs[6] = meter.Int64Counter("handfast.deadletters", metric.WithDescription("Deliveries that were given up after an attempt, by its outcome"))
 	d.meters.activations, errs[5] = meter.Int64Counter("handfast.activations", metric.WithDescription("Receivers asked for their consent to deliveries, by kind and outcome"))
 	gauge, err := meter.Int64ObservableGauge("handfast.lanes", metric.WithDescription("Endpoints with deliveries in this dispatcher"))
 	if err != nil {

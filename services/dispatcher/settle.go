@@ -228,6 +228,9 @@ func (d *Dispatcher) report(ctx context.Context, r *result, step delivery.Step) 
 	if r.verdict.Outcome == delivery.Delivered {
 		return
 	}
+	if step.Action == delivery.Bury || step.Action == delivery.Disable {
+		d.meters.letters.Add(ctx, 1, d.meters.outcomes[r.verdict.Outcome])
+	}
 	level := slog.LevelInfo
 	if r.verdict.Outcome.Hold() || step.Action == delivery.Bury || step.Action == delivery.Disable {
 		level = slog.LevelWarn

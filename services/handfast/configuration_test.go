@@ -24,8 +24,9 @@ This page is made from the structs that the command reads. After a change of tho
 A flag wins over the environment, the environment over the file that ` + "`--config`" + ` names, and the file over the default. A
 configuration with mistakes is refused as a whole, with every mistake in it, and the exit status 2.
 
-Two things come from the environment only: ` + "`HANDFAST_MASTER_KEY`" + `, the signer's master key itself in place of
-` + "`--master-key-file`" + ` (wrapped, beside ` + "`--master-key-kms`" + `); and the ` + "`OTEL_…`" + ` variables that say where traces go, which
+Three things come from the environment only: ` + "`HANDFAST_MASTER_KEY`" + `, the signer's master key itself in place of
+` + "`--master-key-file`" + ` (wrapped, beside ` + "`--master-key-kms`" + `); ` + "`HANDFAST_IDENTITY_KEY`" + `, likewise the dispatcher's in place of
+` + "`--identity-key-file`" + `; and the ` + "`OTEL_…`" + ` variables that say where traces go, which
 [pkg/telemetry/doc.go](../../pkg/telemetry/doc.go) lists. Secrets are never flags: every process of a machine can read
 those of the others.
 `

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/handfast/handfast/pkg/delivery"
 	"github.com/handfast/handfast/pkg/receipt"
@@ -24,7 +25,7 @@ type deadletterListCommand struct {
 	rangeFlags
 	connection.Flags
 
-	Limit int  `default:"50" help:"At most this many, the newest; 0 for all." placeholder:"N"`
+	Limit int  `default:"50" help:"At most this many, the newest; 0 for all." least:"0" placeholder:"N"`
 	JSON  bool `help:"Print one JSON object per dead letter; since has the newest attempt after it." name:"json"`
 }
 
@@ -64,7 +65,7 @@ func (c *deadletterListCommand) Run(ctx context.Context, s streams) error {
 			s.hintf("there is no such dead letter")
 			return nil
 		}
-		if err := letterTable(all, since).Write(s.out); err != nil {
+		if err := letterTable(all, since, time.Now()).Write(s.out); err != nil {
 			return err //nolint:wrapcheck // says what already
 		}
 		if c.Limit > 0 && len(all) == c.Limit {
@@ -90,9 +91,10 @@ func recordOf(l operator.Letter, since map[string]receipt.Receipt) letterRecord 
 	return record
 }
 
-func letterTable(all []operator.Letter, since map[string]receipt.Receipt) *table.Table {
-	t := newTable(table.Column{Name: "LETTER", Whole: true}, table.Column{Name: "GIVEN UP", Whole: true}, table.Column{Name: "ENDPOINT"},
-		table.Column{Name: "OUTCOME"}, table.Column{Name: "SINCE"}, table.Column{Name: "WHY", Give: true})
+func letterTable(all []operator.Letter, since map[string]receipt.Receipt, now time.Time) *table.Table {
+	t := newTable(table.Column{Name: "LETTER", Whole: true}, table.Column{Name: "GIVEN UP", Whole: true, Short: shortStamp(now)},
+		table.Column{Name: "ENDPOINT", Least: leastName, Line: 1}, table.Column{Name: "OUTCOME", Whole: true, Line: 1},
+		table.Column{Name: "SINCE", Least: leastOutcome}, table.Column{Name: "WHY", Give: true, Least: leastWords, Line: 2})
 	for _, l := range all {
 		outcome, after, to := "refused", "", l.Tenant
 		if l.Outcome != nil {

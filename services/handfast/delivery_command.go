@@ -27,7 +27,7 @@ type deliveryListCommand struct {
 	connection.Flags
 
 	Delivery []string `help:"Only this delivery; repeat it for several." placeholder:"ID"`
-	Limit    int      `default:"50" help:"At most this many, the newest; 0 for all." placeholder:"N"`
+	Limit    int      `default:"50" help:"At most this many, the newest; 0 for all." least:"0" placeholder:"N"`
 	JSON     bool     `help:"Print one JSON object per delivery: the receipt of its newest attempt." name:"json"`
 }
 
@@ -90,7 +90,7 @@ func (c *deliveryListCommand) Run(ctx context.Context, s streams) error {
 			s.hintf("no such delivery has been attempted%s", sinceWords(filter.Since))
 			return nil
 		}
-		if err := deliveryTable(all).Write(s.out); err != nil {
+		if err := deliveryTable(all, time.Now()).Write(s.out); err != nil {
 			return err //nolint:wrapcheck // says what already
 		}
 		if c.Limit > 0 && len(all) == c.Limit {
@@ -107,13 +107,18 @@ func sinceWords(since time.Time) string {
 	return " since " + stamp(since) + "; --since 30d looks as far back as there are receipts"
 }
 
-func deliveryTable(all []receipt.Receipt) *table.Table {
+func deliveryTable(all []receipt.Receipt, now time.Time) *table.Table {
 	columns := []table.Column{
-		{Name: "DELIVERY", Whole: true}, {Name: "AT", Whole: true}, {Name: "ENDPOINT"}, {Name: "EVENT", Give: true}, {Name: "TRY"}, {Name: "OUTCOME", Whole: true},
+		{Name: "DELIVERY", Whole: true},
+		{Name: "AT", Whole: true, Short: shortStamp(now)},
+		{Name: "ENDPOINT", Least: leastName, Line: 1},
+		{Name: "EVENT", Give: true, Spare: true},
+		{Name: "TRY"},
+		{Name: "OUTCOME", Whole: true, Line: 1},
 	}
 	// The column is long, and empty for what has ended.
 	if slices.ContainsFunc(all, func(r receipt.Receipt) bool { return r.Next != nil }) {
-		columns = append(columns, table.Column{Name: "NEXT", Whole: true})
+		columns = append(columns, table.Column{Name: "NEXT", Whole: true, Short: shortAhead(now)})
 	}
 	t := newTable(columns...)
 	for _, r := range all {
@@ -247,7 +252,7 @@ type deliveryTailCommand struct {
 	pickFlags
 	connection.Flags
 
-	Count int  `help:"End after this many." placeholder:"N" short:"n"`
+	Count int  `help:"End after this many." least:"1" placeholder:"N" short:"n"`
 	JSON  bool `help:"Print one JSON object per attempt: its receipt." name:"json"`
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 type demoCommand struct {
-	Events  int  `default:"25" help:"How many events the first act publishes." placeholder:"N"`
+	Events  int  `default:"25" help:"How many events the first act publishes." least:"1" placeholder:"N"`
 	JSON    bool `help:"Print one JSON object per delivery and a last one with the summary on standard output; the story goes to standard error."`
 	Verbose bool `help:"Show what the services log." short:"v"`
 }

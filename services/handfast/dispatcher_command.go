@@ -19,12 +19,15 @@ import (
 	"github.com/handfast/handfast/services/handfast/process"
 )
 
+// identityKeyVariable holds the master key of stored identities itself, for platforms that hand out secrets as variables.
+const identityKeyVariable = "HANDFAST_IDENTITY_KEY"
+
 type dispatcherCommand struct {
 	serviceFlags
 
 	ID                      string        `env:"HANDFAST_ID" help:"Name of this dispatcher among the others: 1 to 64 letters, digits, '-' or '_', and unique. Without it, the host's name and a random end." name:"id" placeholder:"NAME"`
 	Identity                []string      `env:"HANDFAST_IDENTITY" help:"Client certificate to present, under the name that endpoints use for it: NAME=CERTIFICATE.pem,KEY.pem, or NAME=pkcs11:… for a key in a PKCS#11 token. What changes is read again. Repeat it for several; endpoints that name none use 'default'." placeholder:"NAME=CERT,KEY" sep:";"`
-	IdentityKeyFile         string        `env:"HANDFAST_IDENTITY_KEY_FILE" help:"File with the master key that opens stored identities (handfast identity create, import, csr): 32 bytes in hex or base64. It is another one than the signers' master key." placeholder:"FILE"`
+	IdentityKeyFile         string        `env:"HANDFAST_IDENTITY_KEY_FILE" help:"File with the master key that opens stored identities (handfast identity create, import, csr): 32 bytes in hex or base64. The key itself may stand in HANDFAST_IDENTITY_KEY instead. It is another one than the signers' master key." placeholder:"FILE"`
 	IdentityKeyKMS          string        `env:"HANDFAST_IDENTITY_KEY_KMS" help:"KMS that has wrapped the master key in --identity-key-file ('handfast key master create'), asked once at the start." name:"identity-key-kms" placeholder:"URL"`
 	PreviousIdentityKeyFile []string      `env:"HANDFAST_PREVIOUS_IDENTITY_KEY_FILE" help:"File with a master key that was in use before, and still opens; repeat it for several." placeholder:"FILE"`
 	Deployment              string        `default:"handfast" env:"HANDFAST_DEPLOYMENT" help:"Name of all of Handfast on one NATS account; it stands in the source of alerts." placeholder:"NAME"`
@@ -107,13 +110,21 @@ func (c *dispatcherCommand) Problems() []error {
 
 // keys reads the master keys of stored identities, and leaves those that a KMS has wrapped closed.
 func (c *dispatcherCommand) keys() (keyChain, error) {
-	if c.IdentityKeyFile == "" {
+	if !c.stored() {
 		if len(c.PreviousIdentityKeyFile) > 0 || c.IdentityKeyKMS != "" {
 			return keyChain{}, errors.New("--identity-key-file: is needed beside --previous-identity-key-file and --identity-key-kms")
 		}
 		return keyChain{}, nil
 	}
-	return keySource{flag: "identity-key", file: c.IdentityKeyFile, kms: c.IdentityKeyKMS, previous: c.PreviousIdentityKeyFile}.read()
+	return keySource{
+		flag: "identity-key", file: c.IdentityKeyFile, variable: identityKeyVariable, kms: c.IdentityKeyKMS, previous: c.PreviousIdentityKeyFile,
+	}.read()
+}
+
+// stored tells that a key for stored identities was given.
+func (c *dispatcherCommand) stored() bool {
+	_, set := os.LookupEnv(identityKeyVariable)
+	return set || c.IdentityKeyFile != ""
 }
 
 // identitySource is followed as long as the dispatcher works.
@@ -145,7 +156,7 @@ func (c *dispatcherCommand) identities(ctx context.Context, options mtls.FileOpt
 		}
 		sources[name] = source
 	}
-	if len(c.Identity) == 0 && c.IdentityKeyFile == "" {
+	if len(c.Identity) == 0 && !c.stored() {
 		problems = append(problems, errors.New("is needed, or --identity-key-file for stored identities: a dispatcher without a client certificate can deliver nothing"))
 	}
 	return sources, errors.Join(problems...)

@@ -80,6 +80,9 @@ func (c *endpointGetCommand) Run(ctx context.Context, s streams) error {
 		if held.Waiting > 0 {
 			s.printf("# %s in the backlog\n", plural(int(held.Waiting), "delivery waits", "deliveries wait")) //nolint:gosec // at most 10,000
 		}
+		if held.Retrying != nil && *held.Retrying > 0 {
+			s.printf("# %s for the time of a retry\n", plural(int(*held.Retrying), "delivery waits", "deliveries wait")) //nolint:gosec // at most countable
+		}
 		printSigning(s, held.Endpoint, time.Now())
 		s.printf("%s", text)
 		return nil
@@ -93,6 +96,12 @@ type endpointListCommand struct {
 	JSON   bool   `help:"Print one JSON object per endpoint." name:"json"`
 }
 
+// Help is the manual.
+func (*endpointListCommand) Help() string {
+	return `BACKLOG is how many deliveries wait for the endpoint itself, and RETRIES how many wait for the time of their next attempt; ? when
+there are too many in all to count them.`
+}
+
 // Problems says everything that is wrong with the flags.
 func (c *endpointListCommand) Problems() []error {
 	return append(c.Flags.Problems(), pickFlags{Tenant: c.Tenant}.Problems()...)
@@ -102,36 +111,53 @@ func (c *endpointListCommand) Problems() []error {
 func (c *endpointListCommand) Run(ctx context.Context, s streams) error {
 	return operate(ctx, s, &c.Flags, "endpoint", func(o *operator.Operator) error {
 		all, problem := o.Endpoints(ctx, c.Tenant)
-		columns := []table.Column{
-			{Name: "ENDPOINT", Whole: true}, {Name: "STATE"}, {Name: "WAITING"}, {Name: "URL"}, {Name: "EVENTS", Give: true}, {Name: "SIGNED"},
-		}
-		if slices.ContainsFunc(all, asksConsent) {
-			columns = append(columns, table.Column{Name: "ACTIVATION"})
-		}
-		t := newTable(columns...)
-		for _, e := range all {
-			if c.JSON {
-				if err := writeJSON(s.out, e); err != nil {
-					return err
-				}
-				continue
-			}
-			types := "all"
-			if len(e.Filter.Types) > 0 {
-				types = strings.Join(e.Filter.Types, " ")
-			}
-			t.Row(e.Key().String(), e.State(), strconv.FormatUint(e.Waiting, 10), "https://"+e.Authority(), types, signedWith(e.Endpoint, time.Now()), activationColumn(e))
-		}
 		switch {
 		case len(all) == 0 && problem == nil:
 			s.hintf("there is no endpoint%s; `handfast endpoint apply -f FILE` makes one", of(c.Tenant))
-		case !c.JSON:
-			if err := t.Write(s.out); err != nil {
+		case c.JSON:
+			for _, e := range all {
+				if err := writeJSON(s.out, e); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := endpointTable(all, time.Now()).Write(s.out); err != nil {
 				return err //nolint:wrapcheck // says what already
 			}
 		}
 		return problem
 	})
+}
+
+func endpointTable(all []operator.Stored, now time.Time) *table.Table {
+	columns := []table.Column{
+		{Name: "ENDPOINT", Least: leastName},
+		{Name: "STATE", Whole: true},
+		{Name: "BACKLOG", Whole: true},
+		{Name: "RETRIES", Whole: true},
+		{Name: "URL", Least: leastText, Line: 1},
+		{Name: "EVENTS", Give: true, Spare: true, Line: 2},
+		{Name: "SIGNED", Give: true, Line: 1},
+	}
+	if slices.ContainsFunc(all, asksConsent) {
+		columns = append(columns, table.Column{Name: "ACTIVATION", Line: 2})
+	}
+	t := newTable(columns...)
+	for _, e := range all {
+		types := "all"
+		if len(e.Filter.Types) > 0 {
+			types = strings.Join(e.Filter.Types, " ")
+		}
+		t.Row(e.Key().String(), e.State(), strconv.FormatUint(e.Waiting, 10), retriesColumn(e), "https://"+e.Authority(), types, signedWith(e.Endpoint, now), activationColumn(e))
+	}
+	return t
+}
+
+func retriesColumn(e operator.Stored) string {
+	if e.Retrying == nil {
+		return "?"
+	}
+	return strconv.FormatUint(*e.Retrying, 10)
 }
 
 func of(tenant string) string {

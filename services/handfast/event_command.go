@@ -175,7 +175,7 @@ type eventTailCommand struct {
 
 	Tenant string `help:"Only of this tenant." placeholder:"TENANT"`
 	Type   string `help:"Only of this type; * stands for one part, and ** at the end for one or more." placeholder:"TYPE"`
-	Count  int    `help:"End after this many." placeholder:"N" short:"n"`
+	Count  int    `help:"End after this many." least:"1" placeholder:"N" short:"n"`
 	JSON   bool   `help:"Print one JSON object per event." name:"json"`
 }
 

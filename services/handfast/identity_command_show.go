@@ -55,12 +55,7 @@ func (c *identityListCommand) print(s streams, v *operator.Inventory) error {
 	if len(v.Identities) == 0 {
 		s.hintf("no identity is stored; `handfast identity create NAME --san NAME` makes one; those that dispatchers are given with --identity are not listed here")
 	} else {
-		t := newTable(table.Column{Name: "IDENTITY", Whole: true}, table.Column{Name: "ORIGIN"}, table.Column{Name: "STATE"}, table.Column{Name: "PRESENTED"},
-			table.Column{Name: "SAN", Give: true}, table.Column{Name: "EXPIRES", Whole: true}, table.Column{Name: "RENEWS", Whole: true})
-		for _, record := range v.Identities {
-			t.Row(record.Name, record.Origin.String(), record.State.String(), usesWords(v.Uses(record.Name)), strings.Join(record.Profile.Names(), " "), expiry(record), date(record.RenewAt()))
-		}
-		if err := t.Write(s.out); err != nil {
+		if err := identityTable(v).Write(s.out); err != nil {
 			return err //nolint:wrapcheck // says what already
 		}
 	}
@@ -76,12 +71,27 @@ func (c *identityListCommand) print(s streams, v *operator.Inventory) error {
 	return printAuthorities(s, v)
 }
 
-func printAuthorities(s streams, v *operator.Inventory) error {
-	t := newTable(table.Column{Name: "AUTHORITY", Whole: true}, table.Column{Name: "STATE"}, table.Column{Name: "RENEWS"}, table.Column{Name: "EXPIRES", Whole: true}, table.Column{Name: "SHA-256", Give: true})
+func identityTable(v *operator.Inventory) *table.Table {
+	t := newTable(table.Column{Name: "IDENTITY", Least: leastName}, table.Column{Name: "ORIGIN", Whole: true, Line: 1}, table.Column{Name: "STATE", Whole: true},
+		table.Column{Name: "PRESENTED", Least: leastText, Line: 1}, table.Column{Name: "SAN", Give: true, Least: leastText, Line: 2},
+		table.Column{Name: "EXPIRES", Whole: true}, table.Column{Name: "RENEWS", Whole: true, Line: 1})
+	for _, record := range v.Identities {
+		t.Row(record.Name, record.Origin.String(), record.State.String(), usesWords(v.Uses(record.Name)), strings.Join(record.Profile.Names(), " "), expiry(record), date(record.RenewAt()))
+	}
+	return t
+}
+
+func authorityTable(v *operator.Inventory) *table.Table {
+	t := newTable(table.Column{Name: "AUTHORITY", Least: leastName}, table.Column{Name: "STATE", Whole: true}, table.Column{Name: "RENEWS"},
+		table.Column{Name: "EXPIRES", Whole: true}, table.Column{Name: "SHA-256", Give: true, Least: leastText, Line: 1})
 	for _, a := range v.Authorities {
 		t.Row(a.Name, a.State.String(), strconv.Itoa(len(v.IssuedBy(a.Name))), date(a.Certificate().NotAfter), a.Fingerprint())
 	}
-	if err := t.Write(s.out); err != nil {
+	return t
+}
+
+func printAuthorities(s streams, v *operator.Inventory) error {
+	if err := authorityTable(v).Write(s.out); err != nil {
 		return err //nolint:wrapcheck // says what already
 	}
 	for _, a := range v.Authorities {

@@ -82,6 +82,8 @@ type shownKey struct {
 	Secret  string `json:"secret,omitempty"`
 	// Signs tells whether it signs now; absent where only what the receiver needs is shown.
 	Signs *bool `json:"signs,omitempty"`
+	// Unused tells that it would sign if the endpoint used its scheme.
+	Unused bool `json:"unused,omitempty"`
 	// Weak says what is known against the scheme.
 	Weak string `json:"weak,omitempty"`
 }
@@ -126,9 +128,9 @@ func (c *keyShowCommand) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err //nolint:wrapcheck // says what and what to do
 		}
-		t := newTable(table.Column{Name: "ID", Whole: true}, table.Column{Name: "SCHEME", Whole: true}, table.Column{Name: "STATE", Whole: true},
-			table.Column{Name: "CREATED", Whole: true}, table.Column{Name: "KEY", Whole: true})
 		kept, now := 0, time.Now()
+		t := newTable(table.Column{Name: "ID", Whole: true}, table.Column{Name: "SCHEME", Whole: true}, table.Column{Name: "STATE", Whole: true},
+			table.Column{Name: "CREATED", Whole: true, Short: shortStamp(now)}, table.Column{Name: "KEY", Whole: true, Line: 1})
 		for _, k := range ring.Keys() {
 			if k.Over(now) {
 				continue // a receiver must not accept it

@@ -66,6 +66,9 @@ func run(ctx context.Context, arguments []string, s streams) int {
 		_, _ = fmt.Fprintln(s.err, "handfast:", err)
 		return 1
 	}
+	if len(arguments) > 0 && arguments[0] == "help" {
+		arguments = append(arguments[1:], "--help")
+	}
 	parsed, err := parser.Parse(arguments)
 	if exit >= 0 {
 		return exit // --help has been printed
@@ -93,6 +96,7 @@ func newParser(ctx context.Context, reader *configuration.Reader, s streams, exi
 	return kong.New(new(command), append(reader.Options(), //nolint:wrapcheck // a mistake in the table, which a test finds
 		kong.Name("handfast"), kong.Description("Webhooks that shake hands first: CloudEvents from NATS, signed, over mutual TLS."),
 		kong.UsageOnError(), kong.Writers(s.out, s.err), kong.Exit(exit),
+		configuration.Text[moment](reader), configuration.Text[outcomeName](reader), configuration.Text[endpointName](reader), configuration.Text[versionNumber](reader),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))...)
 }
 

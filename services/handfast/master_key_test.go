@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "gocloud.dev/secrets/localsecrets" // base64key:, which production does not have
 
+	"github.com/handfast/handfast/pkg/mtls"
 	"github.com/handfast/handfast/pkg/seal"
 	"github.com/handfast/handfast/pkg/stream/embedded"
 )
@@ -197,6 +198,23 @@ func TestKeysOfStoredIdentitiesInAKMS(t *testing.T) {
 	none, err := (&openingVault{}).get(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, none.Current.ID(), "no stored identities, no key")
+}
+
+// TestTheKeyOfStoredIdentitiesInAVariable is for platforms whose secret files belong to somebody else.
+func TestTheKeyOfStoredIdentitiesInAVariable(t *testing.T) {
+	const key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+	t.Setenv("HANDFAST_IDENTITY_KEY", key)
+	chain, err := (&dispatcherCommand{}).keys()
+	require.NoError(t, err)
+	assert.NotEmpty(t, chain.current.plain.ID())
+	_, err = (&dispatcherCommand{}).identities(t.Context(), mtls.FileOptions{})
+	require.NoError(t, err, "stored identities are enough")
+	_, err = (&dispatcherCommand{IdentityKeyFile: "key"}).keys()
+	require.ErrorContains(t, err, "the key stands in HANDFAST_IDENTITY_KEY already")
+	t.Setenv("HANDFAST_IDENTITY_KEY", key[:8])
+	_, err = (&dispatcherCommand{}).keys()
+	require.ErrorContains(t, err, "HANDFAST_IDENTITY_KEY: ")
+	assert.NotContains(t, err.Error(), key[:8])
 }
 
 // answer writes JSON.

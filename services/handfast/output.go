@@ -36,10 +36,23 @@ func newTable(columns ...table.Column) *table.Table {
 	return table.New(lineWidth(os.Stdout), columns...)
 }
 
-// lineWidth is what COLUMNS says, or else the terminal: shells know COLUMNS, but do not hand it on.
+// What a cell of a list says something with, in characters: names that often begin alike, outcomes that do
+// (server_certificate_…), addresses, and sentences.
+const (
+	leastName    = 40
+	leastOutcome = 22
+	leastText    = 24
+	leastWords   = 40
+)
+
+// lineWidth is what COLUMNS says, or else the terminal: shells know COLUMNS, but do not hand it on. A file or a pipe has no
+// width.
 func lineWidth(out *os.File) int {
 	columns := os.Getenv("COLUMNS")
 	if columns == "" {
+		if !isTerminal(out) {
+			return table.Unlimited
+		}
 		columns = strconv.Itoa(terminalColumns(out))
 	}
 	return table.Width(columns)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -70,27 +69,17 @@ func (c *rotateStatusCommand) Run(ctx context.Context, s streams) error {
 
 func (c *rotateStatusCommand) all(ctx context.Context, s streams, w *operator.Wallet) error {
 	all, problem := w.Rotations(ctx)
-	t := newTable(table.Column{Name: "NAME", Whole: true}, table.Column{Name: "STATE"}, table.Column{Name: "FROM"}, table.Column{Name: "TO"}, table.Column{Name: "DONE"},
-		table.Column{Name: "ACCEPTED"}, table.Column{Name: "REFUSED"}, table.Column{Name: "UNREACHABLE"}, table.Column{Name: "WAITING"}, table.Column{Name: "SINCE", Whole: true})
-	for _, status := range all {
-		if c.JSON {
-			if err := writeJSON(s.out, showRotation(status)); err != nil {
-				return err
-			}
-			continue
-		}
-		if r := status.Rotation; r != nil {
-			t.Row(status.Identity, r.State.String(), status.Uses, status.To, strconv.Itoa(status.Percent())+" %", strconv.Itoa(len(status.Accepted)), strconv.Itoa(len(status.Refused)),
-				strconv.Itoa(len(status.Unreachable)), strconv.Itoa(len(status.Waiting)), date(r.StartedAt))
-		} else if last, ended := status.Ended(); ended {
-			t.Row(status.Identity, last.How.String(), last.From, last.To, "", "", "", "", "", date(last.EndedAt))
-		}
-	}
 	switch {
 	case len(all) == 0 && problem == nil:
 		s.hintf("nothing was ever rotated; `handfast identity rotate NAME --to NEXT` starts a rotation")
-	case !c.JSON:
-		if err := t.Write(s.out); err != nil {
+	case c.JSON:
+		for _, status := range all {
+			if err := writeJSON(s.out, showRotation(status)); err != nil {
+				return err
+			}
+		}
+	default:
+		if err := rotationTable(all).Write(s.out); err != nil {
 			return err //nolint:wrapcheck // says what already
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/handfast/handfast/pkg/schema"
 	"github.com/handfast/handfast/services/handfast/connection"
@@ -173,36 +174,42 @@ func (c *schemaListCommand) Run(ctx context.Context, s streams) error {
 			return err //nolint:wrapcheck // says what already
 		}
 		pins, problem := o.Pins(ctx, c.Tenant)
-		t := newTable(table.Column{Name: "SCHEMA", Whole: true}, table.Column{Name: "VERSION", Whole: true}, table.Column{Name: "STATE"},
-			table.Column{Name: "APPLIED", Whole: true}, table.Column{Name: "PINNED BY"}, table.Column{Name: "URI", Give: true})
-		shown := 0
+		var shown []listedSchema
 		for _, set := range registry.Sets() {
 			for _, v := range set.Versions() {
 				if v.State() == operator.Deleted && !c.All {
 					continue
 				}
-				shown++
 				l := listSchema(v, pins[v.Name])
+				shown = append(shown, l)
 				if c.JSON {
 					if err := writeJSON(s.out, l); err != nil {
 						return err
 					}
 					continue
 				}
-				t.Row(l.Schema, strconv.Itoa(l.Version), l.State, l.Applied, strings.Join(l.Pinned, " "), l.URI)
 				if l.Problem != "" {
 					s.hintf("%s version %d cannot be used, and events that it is for wait: %s", l.Schema, l.Version, table.Clean(l.Problem))
 				}
 			}
 		}
 		switch {
-		case shown == 0:
+		case len(shown) == 0:
 			s.hintf("there is no schema%s; `handfast schema apply -f FILE` makes one", of(c.Tenant))
 		case !c.JSON:
-			return errors.Join(t.Write(s.out), problem)
+			return errors.Join(schemaTable(shown, time.Now()).Write(s.out), problem)
 		}
 		return problem
 	})
+}
+
+func schemaTable(all []listedSchema, now time.Time) *table.Table {
+	t := newTable(table.Column{Name: "SCHEMA", Least: leastName}, table.Column{Name: "VERSION", Whole: true}, table.Column{Name: "STATE", Whole: true},
+		table.Column{Name: "APPLIED", Whole: true, Short: shortStamp(now)}, table.Column{Name: "PINNED BY", Line: 1}, table.Column{Name: "URI", Give: true, Least: leastText, Line: 2})
+	for _, l := range all {
+		t.Row(l.Schema, strconv.Itoa(l.Version), l.State, l.Applied, strings.Join(l.Pinned, " "), l.URI)
+	}
+	return t
 }
 
 type schemaShowCommand struct {

@@ -20,8 +20,8 @@ type topologyCommand struct {
 type topologyApplyCommand struct {
 	connection.Flags
 
-	Partitions int    `env:"HANDFAST_PARTITIONS" help:"Number of fixed shares of the endpoints, 1 to 256. Chosen once: 32, unless given the first time." placeholder:"N"`
-	Replicas   int    `env:"HANDFAST_REPLICAS" help:"Copies of every stream and bucket: 1, 3 or 5. Left out, it stays as it is, and is 1 the first time." placeholder:"N"`
+	Partitions int    `env:"HANDFAST_PARTITIONS" help:"Number of fixed shares of the endpoints, 1 to 256. Chosen once: 32, unless given the first time." least:"1" placeholder:"N"`
+	Replicas   int    `env:"HANDFAST_REPLICAS" help:"Copies of every stream and bucket: 1, 3 or 5. Left out, it stays as it is, and is 1 the first time." least:"1" placeholder:"N"`
 	MaxBytes   string `env:"HANDFAST_MAX_BYTES" help:"Bound of each of the streams EVENTS, DELIVERIES, BACKLOG, DEADLETTERS and RECEIPTS, for example 500MiB or 20GiB. Left out, it stays as it is, and is 1GiB the first time." placeholder:"SIZE"`
 	DryRun     bool   `help:"Show what would change, and change nothing."`
 	JSON       bool   `help:"Print one JSON object per stream, consumer and bucket." name:"json"`

@@ -28,7 +28,8 @@ func sections(t *testing.T) map[string][]string {
 		}
 	}
 	require.Contains(t, found, "topology apply")
-	found["signer"] = append(found["signer"], "HANDFAST_MASTER_KEY") // which the page's head has
+	found["signer"] = append(found["signer"], "HANDFAST_MASTER_KEY")           // which the page's head has
+	found["dispatcher"] = append(found["dispatcher"], "HANDFAST_IDENTITY_KEY") // likewise
 	return found
 }
 

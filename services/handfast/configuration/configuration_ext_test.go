@@ -25,6 +25,19 @@ type sailCommand struct {
 	Pair   []string           `help:"Things with commas." sep:";"`
 	Name   string             `default:"Ann" help:"Of the ship."`
 	Fast   bool               `help:"Use all sails."`
+	Mates  int                `default:"0" help:"Who else." least:"1"`
+	Oar    []int              `help:"Lengths."`
+	Wind   []wind             `help:"From where."`
+}
+
+type wind string
+
+func (w *wind) UnmarshalText(text []byte) error {
+	if len(text) != 1 {
+		return fmt.Errorf("%q is no wind", text)
+	}
+	*w = wind(text)
+	return nil
 }
 
 func (c *sailCommand) Problems() []error {
@@ -48,7 +61,7 @@ func read(t *testing.T, arguments ...string) (sailCommand, error) {
 	t.Helper()
 	var commands table
 	reader := configuration.NewReader()
-	parser, err := kong.New(&commands, append(reader.Options(), kong.Name("handfast"), kong.Writers(io.Discard, io.Discard))...)
+	parser, err := kong.New(&commands, append(reader.Options(), kong.Name("handfast"), kong.Writers(io.Discard, io.Discard), configuration.Text[wind](reader))...)
 	require.NoError(t, err)
 	parsed, err := parser.Parse(append([]string{"sail"}, arguments...))
 	require.NoError(t, err)
@@ -119,6 +132,18 @@ func TestEveryMistakeIsToldAtOnce(t *testing.T) {
 			want: `sail cannot run with this configuration; 2 mistakes, and nothing was changed:
   --crew: "x" is not a whole number
   --watch: "1" is not a duration such as 30s or 2m`,
+		},
+		{
+			name: "every item of a list, and a number that makes no sense", file: "", arguments: []string{"--wind=north,s", "--wind=west", "--oar=x,2", "--mates=0"},
+			want: `sail cannot run with this configuration; 4 mistakes, and nothing was changed:
+  --mates: 0 makes no sense; it must be 1 or more, or be left out
+  --oar: "x" is not a whole number
+  --wind: "north" is no wind
+  --wind: "west" is no wind`,
+		},
+		{
+			name: "a number from a file that makes no sense", file: "mates: -1",
+			want: "sail cannot run with this configuration; 1 mistake, and nothing was changed:\n  FILE:1: mates: -1 makes no sense; it must be 1 or more, or be left out",
 		},
 		{
 			name: "nulls, repetitions and underscores", file: "crew:\nname: a\nname: b\nport: [[a]]\nfast_: true\n",

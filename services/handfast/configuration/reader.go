@@ -33,15 +33,15 @@ func (e *Error) Error() string {
 
 // Reader collects the mistakes of one command line. Use it once.
 type Reader struct {
-	values map[*kong.Value]string // what is wrong with a value of a flag or a file
-	resets map[*kong.Value]string // what is wrong with a value of the environment, where neither of them gives one
-	files  []string               // what is wrong with files
-	lines  map[*kong.Value]string // the place of a value that a file has given
+	values map[*kong.Value][]string // what is wrong with a value of a flag or a file
+	resets map[*kong.Value][]string // what is wrong with a value of the environment, where neither of them gives one
+	files  []string                 // what is wrong with files
+	lines  map[*kong.Value]string   // the place of a value that a file has given
 }
 
 // NewReader makes a reader that has read nothing.
 func NewReader() *Reader {
-	return &Reader{values: map[*kong.Value]string{}, resets: map[*kong.Value]string{}, lines: map[*kong.Value]string{}}
+	return &Reader{values: map[*kong.Value][]string{}, resets: map[*kong.Value][]string{}, lines: map[*kong.Value]string{}}
 }
 
 // Options make kong note a wrong value here and go on, instead of stopping at the first, and have --help tell the defaults.
@@ -77,12 +77,18 @@ func note[T any](r *Reader, parse func(string) (T, error)) kong.Mapper {
 		if target.Addr().Pointer() == ctx.Value.Target.Addr().Pointer() {
 			notes = r.resets
 		}
-		value, err := parse(text)
-		if err != nil {
-			notes[ctx.Value] = err.Error()
-			return nil //nolint:nilerr // noted, so that the next mistake is found, too
+		one := target.Type() == ctx.Value.Target.Type()
+		if one {
+			delete(notes, ctx.Value) // the last one given counts; of a list, every one does
 		}
-		delete(notes, ctx.Value) // the last one given counts
+		value, err := parse(text)
+		switch {
+		case err != nil && ctx.Value.Flag == nil:
+			return err // the words of an argument
+		case err != nil:
+			notes[ctx.Value] = append(notes[ctx.Value], err.Error())
+			return nil // noted, so that the next mistake is found, too
+		}
 		target.Set(reflect.ValueOf(value).Convert(target.Type()))
 		return nil
 	})
@@ -107,7 +113,7 @@ func (r *Reader) Check(parsed *kong.Context) error {
 		if slices.ContainsFunc(parsed.Path, func(p *kong.Path) bool { return p.Flag == flag }) {
 			notes = r.values
 		}
-		if mistake, ok := notes[flag.Value]; ok {
+		for _, mistake := range append(notes[flag.Value], least(parsed, flag)...) {
 			wrong[flag.Name] = true
 			mistakes = append(mistakes, places[flag.Name]+": "+mistake)
 		}

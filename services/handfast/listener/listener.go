@@ -175,12 +175,14 @@ const (
 	stopTime = 2 * time.Second
 )
 
-// Serve answers until ctx ends.
+// Serve answers until ctx ends. What is being answered then has two seconds to end; without that, it ends at once.
 func (l *Listener) Serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler: http.HandlerFunc(l.serve), TLSConfig: l.config, ReadHeaderTimeout: headerTime,
 		ErrorLog: log.New(trouble{tell: l.options.Trouble}, "", 0), BaseContext: func(net.Listener) context.Context { return ctx },
 	}
+	var now underway
+	server.ConnState = now.note
 	ended := make(chan error, 1)
 	callers := &proved{Listener: l.listener, ready: make(chan net.Conn), ended: make(chan struct{})}
 	go l.prove(ctx, callers)
@@ -192,6 +194,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
+	now.whenNone(cancel) // Shutdown would wait for those who have connected and said nothing, too
 	if err := server.Shutdown(stopping); err != nil {
 		_ = server.Close() // nothing to save
 	}

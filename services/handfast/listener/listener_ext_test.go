@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,8 @@ type world struct {
 	// name is the one in the certificate of clients.
 	name  string
 	shook chan listener.Handshake
+	// stop ends it, and gives what Serve gives.
+	stop func() error
 }
 
 func start(t *testing.T, change func(*world, *listener.Options)) *world {
@@ -59,10 +62,11 @@ func start(t *testing.T, change func(*world, *listener.Options)) *world {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.open.Serve(ctx) }()
-	t.Cleanup(func() {
+	w.stop = sync.OnceValue(func() error {
 		cancel()
-		assert.NoError(t, <-ended)
+		return <-ended
 	})
+	t.Cleanup(func() { assert.NoError(t, w.stop()) })
 	return w
 }
 
@@ -217,4 +221,40 @@ func TestOpenTellsEverything(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "authority.pem"), text, 0o600))
 	_, err = listener.Open(t.Context(), listener.Options{Address: w.open.Address(), Dir: dir})
 	require.ErrorContains(t, err, "choose another with --address")
+}
+
+func TestTheEndWaitsForNobodyWhoIsSilent(t *testing.T) {
+	w := start(t, nil)
+	config := w.client(t, w.ca).Transport.(*http.Transport).TLSClientConfig.Clone() //nolint:forcetypeassert // client made it
+	config.NextProtos = []string{"http/1.1"}
+	silent, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", w.open.Address())
+	require.NoError(t, err)
+	defer silent.Close()
+	assert.Empty(t, (<-w.shook).Refusal)
+	_, err = w.post(t, w.client(t, w.ca), nil) // and one whose answer has been given
+	require.NoError(t, err)
+	began := time.Now()
+	require.NoError(t, w.stop())
+	assert.Less(t, time.Since(began), time.Second)
+}
+
+func TestWhoIsBeingAnsweredHearsOfTheEnd(t *testing.T) {
+	asked := make(chan struct{}, 8)
+	w := start(t, func(w *world, o *listener.Options) {
+		o.Delay = 100 * time.Millisecond
+		o.Keys = func(context.Context) ([]signature.Verifier, error) {
+			asked <- struct{}{}
+			return []signature.Verifier{w.verifier(t)}, nil
+		}
+	})
+	client := w.client(t, w.ca)
+	answer := make(chan int, 1)
+	go func() {
+		status, err := w.post(t, client, nil)
+		assert.NoError(t, err)
+		answer <- status
+	}()
+	<-asked
+	require.NoError(t, w.stop())
+	assert.Equal(t, http.StatusServiceUnavailable, <-answer)
 }

@@ -25,6 +25,8 @@ type Stored struct {
 	Changed time.Time
 	// Waiting is how many of its deliveries stand in BACKLOG.
 	Waiting uint64
+	// Retrying is how many stand in RETRIES, each for a time of its own; nil when RETRIES holds too much to be counted.
+	Retrying *uint64
 }
 
 // State is the endpoint's state in one word: "active", "held", "pending" (its receiver has not agreed yet),
@@ -66,7 +68,7 @@ func (o *Operator) Endpoints(ctx context.Context, tenant string) ([]Stored, erro
 	if err != nil {
 		return nil, err
 	}
-	waiting, err := o.waiting(ctx, endpoint.Key{Tenant: tenant})
+	count, err := o.queues(ctx, endpoint.Key{Tenant: tenant})
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +90,8 @@ func (o *Operator) Endpoints(ctx context.Context, tenant string) ([]Stored, erro
 	all := make([]Stored, 0, len(documents))
 	for _, key := range slices.SortedFunc(maps.Keys(documents), compareKeys) {
 		if s := documents[key]; s.Endpoint != nil {
-			s.Status, s.Waiting = statuses[key], waiting[key]
-			all = append(all, s)
+			s.Status = statuses[key]
+			all = append(all, count.of(s))
 		}
 	}
 	return all, errors.Join(problems...)
@@ -151,27 +153,6 @@ func readAll(ctx context.Context, kv jetstream.KeyValue, keys string) ([]jetstre
 	}
 }
 
-// waiting counts what stands in BACKLOG, by endpoint.
-func (o *Operator) waiting(ctx context.Context, key endpoint.Key) (map[endpoint.Key]uint64, error) {
-	s, err := o.stream(ctx, stream.Backlog)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
-	defer cancel()
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter("backlog.*."+orAny(key.Tenant)+"."+orAny(key.Name)))
-	if err != nil {
-		return nil, fmt.Errorf("count what waits in %s: %w", stream.Backlog, explain(err))
-	}
-	counts := make(map[endpoint.Key]uint64, len(info.State.Subjects))
-	for subject, n := range info.State.Subjects {
-		if parts := strings.Split(subject, "."); len(parts) == 4 {
-			counts[endpoint.Key{Tenant: parts[2], Name: parts[3]}] = n
-		}
-	}
-	return counts, nil
-}
-
 // Endpoint returns one endpoint, or a [NotFoundError] that names those that exist.
 func (o *Operator) Endpoint(ctx context.Context, key endpoint.Key) (Stored, error) {
 	kv, err := o.documents(ctx)
@@ -185,12 +166,11 @@ func (o *Operator) Endpoint(ctx context.Context, key endpoint.Key) (Stored, erro
 	if !found {
 		return Stored{}, o.missing(ctx, key)
 	}
-	waiting, err := o.waiting(ctx, key)
+	count, err := o.queues(ctx, key)
 	if err != nil {
 		return Stored{}, err
 	}
-	held.Waiting = waiting[key]
-	return held, nil
+	return count.of(held), nil
 }
 
 func (o *Operator) read(ctx context.Context, kv jetstream.KeyValue, key endpoint.Key) (held Stored, found bool, err error) {

@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"unicode"
@@ -12,8 +13,11 @@ import (
 const (
 	// DefaultWidth is used when the terminal does not tell its own, in characters.
 	DefaultWidth = 100
-	gap          = 2
-	narrowest    = 6
+	// Unlimited is the width of what is no terminal: programs read whole cells, and one line a row.
+	Unlimited = math.MaxInt
+	gap       = 2
+	indent    = 2
+	narrowest = 6
 )
 
 // Width is the number of characters of a line, as the environment variable COLUMNS or the terminal has it; [DefaultWidth]
@@ -30,6 +34,14 @@ type Column struct {
 	Name string
 	// Whole keeps the cells from being cut; Give has them cut before those of other columns.
 	Whole, Give bool
+	// Least is how many characters of a cell say something; it is not cut to fewer. Names and 6 are a minimum of their own.
+	Least int
+	// Short gives a shorter form of a cell, for lines that are too narrow for the whole one; nil when there is none.
+	Short func(cell string) string
+	// Spare columns are left out where a row would need several lines with them, or where even those are too narrow.
+	Spare bool
+	// Line is where the column goes, from 0 on, when a row needs several lines.
+	Line int
 }
 
 // Table collects rows. Make it with [New].
@@ -57,68 +69,17 @@ func (t *Table) Row(cells ...string) {
 
 // Write writes the header and the rows.
 func (t *Table) Write(w io.Writer) error {
-	widths := t.widths()
 	header := make([]string, len(t.columns))
 	for i, c := range t.columns {
 		header[i] = c.Name
 	}
-	for _, row := range append([][]string{header}, t.rows...) {
-		if _, err := io.WriteString(w, line(row, widths)+"\n"); err != nil {
+	l := t.layout()
+	for _, row := range append([][]string{header}, l.rows...) {
+		if _, err := io.WriteString(w, l.text(row)); err != nil {
 			return fmt.Errorf("write table: %w", err)
 		}
 	}
 	return nil
-}
-
-func line(row []string, widths []int) string {
-	var out strings.Builder
-	for i, cell := range row {
-		cell = cut(cell, widths[i])
-		out.WriteString(cell)
-		if i < len(row)-1 {
-			out.WriteString(strings.Repeat(" ", max(widths[i]-utf8.RuneCountInString(cell), 0)+gap))
-		}
-	}
-	return strings.TrimRight(out.String(), " ")
-}
-
-// widths gives each column what it wants, and then takes from the widest that may be cut until the line fits.
-func (t *Table) widths() []int {
-	widths, total := make([]int, len(t.columns)), gap*(len(t.columns)-1)
-	for i, c := range t.columns {
-		widths[i] = utf8.RuneCountInString(c.Name)
-		for _, row := range t.rows {
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
-		}
-		total += widths[i]
-	}
-	for total > t.width {
-		i := t.widest(widths)
-		if i < 0 {
-			break
-		}
-		widths[i]--
-		total--
-	}
-	return widths
-}
-
-// widest is the column to take a character from: of those that give, or else of all that may be cut. It is -1 when none
-// can spare one.
-func (t *Table) widest(widths []int) int {
-	for _, give := range []bool{true, false} {
-		found := -1
-		for i, c := range t.columns {
-			spare := !c.Whole && widths[i] > max(narrowest, utf8.RuneCountInString(c.Name))
-			if spare && c.Give == give && (found < 0 || widths[i] > widths[found]) {
-				found = i
-			}
-		}
-		if found >= 0 {
-			return found
-		}
-	}
-	return -1
 }
 
 func cut(cell string, width int) string {

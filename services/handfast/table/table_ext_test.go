@@ -74,3 +74,27 @@ func BenchmarkWrite(b *testing.B) {
 		_ = tab.Write(&out)
 	}
 }
+
+// TestARowGivesWayInOrder walks the measures that the package's picture lists.
+func TestARowGivesWayInOrder(t *testing.T) {
+	for width, want := range map[int]string{
+		table.Unlimited: "ID      AT          KIND   WHAT\nid0001  2026-11-24  order  it was refused\nid0002\n",
+		38:              "ID      AT    KIND   WHAT\nid0001  2026  order  it was refused\nid0002\n",
+		30:              "ID      AT    WHAT\nid0001  2026  it was refused\nid0002\n",
+		26:              "ID      AT    KIND\n  WHAT\nid0001  2026  order\n  it was refused\nid0002\n",
+		18:              "ID      AT\n  WHAT\nid0001  2026\n  it was refused\nid0002\n",
+		15:              "ID      AT\n  WHAT\nid0001  2026\n  it was refuse…\nid0002\n",
+	} {
+		tab := table.New(width, table.Column{Name: "ID", Whole: true}, table.Column{Name: "AT", Whole: true, Short: func(cell string) string { return cell[:min(len(cell), 4)] }},
+			table.Column{Name: "KIND", Whole: true, Spare: true}, table.Column{Name: "WHAT", Least: 13, Line: 1})
+		tab.Row("id0001", "2026-11-24", "order", "it was refused")
+		tab.Row("id0002")
+		assert.Equal(t, want, write(t, tab), "%d characters", width)
+	}
+}
+
+func TestAShortFormIsCleaned(t *testing.T) {
+	tab := table.New(3, table.Column{Name: "A", Whole: true, Short: func(string) string { return "\x1b!" }})
+	tab.Row("long enough")
+	assert.Equal(t, "A\n!\n", write(t, tab))
+}
