@@ -34,6 +34,7 @@ type deliveryListCommand struct {
 // Help is the manual.
 func (*deliveryListCommand) Help() string {
 	return `Without --since, --event or --delivery it looks back one day. Receipts are kept for 30 days.
+Times are in UTC. Where a line is too narrow, they are shortened and a row takes two lines; --json and pipes have everything whole.
 
   handfast delivery list --endpoint acme/orders --since 1h
   handfast delivery list --outcome client_certificate_refused --outcome server_certificate_untrusted

@@ -122,7 +122,7 @@ func longLetters() ([]operator.Letter, map[string]receipt.Receipt, time.Time) {
 
 func longKeys(t *testing.T) string {
 	t.Helper()
-	random := rand.New(rand.NewSource(1)) //nolint:gosec // nobody verifies with these
+	random := rand.New(rand.NewSource(1))
 	keys := make([]signature.Key, 0, 2)
 	for _, scheme := range []string{signature.V1, signature.HTTPECDSA} {
 		k, err := signature.GenerateKey(scheme, listNow, random)
@@ -192,7 +192,7 @@ func longInventory(t *testing.T) *operator.Inventory {
 
 func create(ctx context.Context, t *testing.T, w *operator.Wallet) *operator.Inventory {
 	t.Helper()
-	master, err := seal.GenerateMasterKey(rand.New(rand.NewSource(1))) //nolint:gosec // it seals nothing of worth
+	master, err := seal.GenerateMasterKey(rand.New(rand.NewSource(1)))
 	require.NoError(t, err)
 	sans := []string{"spiffe://example.com/" + longName, "dispatchers.eu-west-1.acme-logistics.example.com"}
 	_, err = w.Create(ctx, longName, operator.MainAuthority, operator.ProfileOf("", sans, 0), seal.Vault{Current: master})

@@ -225,7 +225,7 @@ func TestOpenTellsEverything(t *testing.T) {
 
 func TestTheEndWaitsForNobodyWhoIsSilent(t *testing.T) {
 	w := start(t, nil)
-	config := w.client(t, w.ca).Transport.(*http.Transport).TLSClientConfig.Clone() //nolint:forcetypeassert // client made it
+	config := w.client(t, w.ca).Transport.(*http.Transport).TLSClientConfig.Clone()
 	config.NextProtos = []string{"http/1.1"}
 	silent, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", w.open.Address())
 	require.NoError(t, err)
@@ -247,14 +247,13 @@ func TestWhoIsBeingAnsweredHearsOfTheEnd(t *testing.T) {
 			return []signature.Verifier{w.verifier(t)}, nil
 		}
 	})
-	client := w.client(t, w.ca)
-	answer := make(chan int, 1)
+	stopped := make(chan error, 1)
 	go func() {
-		status, err := w.post(t, client, nil)
-		assert.NoError(t, err)
-		answer <- status
+		<-asked
+		stopped <- w.stop()
 	}()
-	<-asked
-	require.NoError(t, w.stop())
-	assert.Equal(t, http.StatusServiceUnavailable, <-answer)
+	status, err := w.post(t, w.client(t, w.ca), nil)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	require.NoError(t, <-stopped)
 }

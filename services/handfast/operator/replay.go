@@ -284,9 +284,12 @@ func (o *Operator) event(ctx context.Context, sequence uint64) (e event.Event, r
 	return e, raw, true, nil
 }
 
-// schedule puts the record on RETRIES, due now, in place of exactly the schedule that was seen there, or of none.
+// longSince is past by any clock: the broker fires what is overdue at once, and a person's machine may be hours ahead of it.
+const longSince = -24 * time.Hour
+
+// schedule puts the record on RETRIES, due already, in place of exactly the schedule that was seen there, or of none.
 func (o *Operator) schedule(ctx context.Context, record delivery.Retry, trace string, replaces uint64) (Replay, error) {
-	msg, _, err := o.topology.ScheduleMessage(record, time.Now(), trace)
+	msg, _, err := o.topology.ScheduleMessage(record, time.Now().Add(longSince), trace)
 	if err != nil {
 		return Replay{}, err //nolint:wrapcheck // says what already
 	}

@@ -83,7 +83,7 @@ func TestARowGivesWayInOrder(t *testing.T) {
 		30:              "ID      AT    WHAT\nid0001  2026  it was refused\nid0002\n",
 		26:              "ID      AT    KIND\n  WHAT\nid0001  2026  order\n  it was refused\nid0002\n",
 		18:              "ID      AT\n  WHAT\nid0001  2026\n  it was refused\nid0002\n",
-		15:              "ID      AT\n  WHAT\nid0001  2026\n  it was refuse…\nid0002\n",
+		15:              "ID      AT\n  WHAT\nid0001  2026\n  it was refus…\nid0002\n",
 	} {
 		tab := table.New(width, table.Column{Name: "ID", Whole: true}, table.Column{Name: "AT", Whole: true, Short: func(cell string) string { return cell[:min(len(cell), 4)] }},
 			table.Column{Name: "KIND", Whole: true, Spare: true}, table.Column{Name: "WHAT", Least: 13, Line: 1})
