@@ -93,7 +93,8 @@ type Retry struct {
 
 // Limits says how much one dispatcher asks of the receiver.
 type Limits struct {
-	// Concurrency is the number of simultaneous requests of one dispatcher.
+	// Concurrency is the most simultaneous requests of one dispatcher. One that is busy makes fewer to a receiver that is
+	// slow; see package dispatcher.
 	Concurrency int
 	// Timeout runs from the first byte written to the whole response read.
 	Timeout time.Duration

@@ -21,6 +21,10 @@
 // A fetch loop only enqueues, so one slow destination keeps nothing waiting but its own lane. Everything that a message
 // needs next is stored before it is acked; a crash in between repeats an attempt and loses nothing.
 //
+// While more than a quarter of the slots is taken, a receiver that is new, or whose last answer took a second or more, gets
+// one request at a time, whatever its concurrency: very many that hang would take all the room together. What has no place
+// in its lane meanwhile goes through RETRIES, which costs no attempt.
+//
 // It must never send a byte of an event to a receiver that was to be asked first and has not agreed (activate.go), send
 // faster than a receiver allows (pace.go), or count either as an attempt.
 package dispatcher
